@@ -52,7 +52,7 @@ def columns(n: int, keys: int = N_KEYS, types: int = N_TYPES, first: int = 1) ->
         first: number of the first row; 1 for the stream from its start.
 
     >>> {name: column[:2].tolist() for name, column in columns(2, 10, 6).items() if name != "price"}
-    {'ts': [1, 2], 'key': [7, 7], 'type': [3, 4]}
+    {'ts': [1, 2], 'key': [7, 0], 'type': [1, 3]}
     """
     ts = np.arange(first, first + n, dtype=np.int64)
     key = np.empty(n, dtype=np.int64)

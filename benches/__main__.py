@@ -1,0 +1,97 @@
+"""`python -m benches`: run workloads against their limits and peers, print one table, write one JSON file.
+
+Each line of the table is measured in a process of its own (benches/measure.py), so that its peak of memory is its own
+and nothing warms up or fragments the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benches import data, report, workloads
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benches", description="Run fyke's benchmarks.")
+    parser.add_argument("--only", metavar="A,B", help=f"workloads to run, of: {', '.join(workloads.names())}")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count, after one to warm up (5)")
+    parser.add_argument("--n", type=int, help="events, instead of each workload's own number")
+    parser.add_argument("--batch-rows", type=int, default=data.BATCH_ROWS, help=f"rows a push ({data.BATCH_ROWS:,})")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write here, not to benches/results/<date>-<commit>.json"
+    )
+    parser.add_argument("--timeout", type=float, default=900, help="seconds a line of the table may take (900)")
+    parser.add_argument(
+        "--no-engine", action="store_true", help="limits, references and peers alone; writes only with --json"
+    )
+    chosen = parser.parse_args(arguments)
+    known = workloads.names()
+    chosen.names = chosen.only.split(",") if chosen.only else known
+    for name in chosen.names:
+        if name not in known:
+            parser.error(f"unknown workload {name!r}; there are: {', '.join(known)}")
+    if chosen.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return chosen
+
+
+def run(name: str, variant: int, chosen: argparse.Namespace) -> report.Result:
+    """Measure one variant in a child process and return its JSON object.
+
+    Raises:
+        subprocess.SubprocessError: the child failed or took too long.
+    """
+    command = [sys.executable, "-m", "benches.measure", name.replace("-", "_"), str(variant)]
+    command += ["--rounds", str(chosen.rounds), "--batch-rows", str(chosen.batch_rows)]
+    command += ["--n", str(chosen.n)] if chosen.n else []
+    command += ["--no-engine"] if chosen.no_engine else []
+    done = subprocess.run(
+        command, cwd=report.ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=chosen.timeout
+    )
+    return json.loads(done.stdout)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was chosen; exit status 1 if a count was wrong or a workload failed."""
+    chosen = parse(arguments)
+    # Wide enough for one line a workload also in a pipe.
+    console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
+    progress = Console(stderr=True, highlight=False)
+    facts = {"commit": report.commit(), "machine": report.machine(), "rounds": chosen.rounds}
+    results: list[report.Result] = []
+    failed = False
+    for name in chosen.names:
+        for number, variant in enumerate(workloads.load(name).VARIANTS):
+            title = report.variant_label(name, variant)
+            progress.print(f"{dt.datetime.now():%H:%M:%S} {title} ...")
+            try:
+                measured = run(name, number, chosen)
+            except subprocess.TimeoutExpired:
+                progress.print(f"[red]failed[/] {title}: not done after {chosen.timeout:g} s")
+                failed = True
+            except subprocess.CalledProcessError as error:
+                progress.print(f"[red]failed[/] {title}: exit status {error.returncode}, see above")
+                failed = True
+            else:
+                results.append(
+                    {"workload": name, "variant": title, **measured, **facts, "batch_rows": chosen.batch_rows}
+                )
+    if results:
+        report.show(results, console)
+        if chosen.json or not chosen.no_engine:
+            path = chosen.json or report.default_file(facts["commit"])
+            report.write(results, path, merge=chosen.json is None)
+            console.print(f"written to {path}", soft_wrap=True)
+    return int(failed or any(result["wrong_counts"] for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
