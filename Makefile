@@ -57,7 +57,6 @@ bench: build
 
 lint: build lint-c
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check --diff .
 	$(BIN)/mypy
 
 lint-c:

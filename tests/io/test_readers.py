@@ -343,10 +343,8 @@ class TestCsv:
         assert self.rows(tmp_path, "a\ntrue\nFalse\n") == [{"a": True}, {"a": False}]
 
     def test_numbers_in_a_time_column_stay_numbers(self, tmp_path):
-        assert self.rows(tmp_path, "ts\n1700000000\n1700000000.5\n", times=["ts"]) == [
-            {"ts": 1.7e9},
-            {"ts": 1.7e9 + 0.5},
-        ]
+        rows = self.rows(tmp_path, "ts\n1700000000\n1700000000.5\n", times=["ts"])
+        assert rows == [{"ts": 1.7e9}, {"ts": 1.7e9 + 0.5}]
 
     def test_a_column_named_twice_or_not_at_all_is_an_error(self, tmp_path):
         with pytest.raises(DataError, match="column `a` stands twice in the header"):

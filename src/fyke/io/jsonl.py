@@ -19,6 +19,7 @@ from fyke.io.cast import TIME, cast, excerpt
 from fyke.io.files import LogFile
 
 BLOCK_BYTES = 4 << 20
+FIRST_BLOCK_BYTES = 256 << 10  # smaller, because it is walked line by line
 MAX_LINE_BYTES = 64 << 20
 _INT64 = range(-(2**63), 2**63)
 _TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
@@ -83,7 +84,8 @@ class JsonLines:
         """Yield (whole lines, the number of the first from 1), without the lines of white space around them."""
         rest, line = b"", 1
         while True:
-            chunk = self._log.read(self._block_bytes)
+            n_bytes = self._block_bytes if line > 1 else min(self._block_bytes, FIRST_BLOCK_BYTES)
+            chunk = self._log.read(n_bytes)
             if line == 1 and not rest:
                 chunk = chunk.removeprefix(b"\xef\xbb\xbf")
             cut = chunk.rfind(b"\n") + 1
@@ -194,9 +196,8 @@ class JsonLines:
             both = [pa.schema([(name, known)]), pa.schema([(name, given)])]
             self._learnt[name] = pa.unify_schemas(both, promote_options="permissive").field(name).type
         else:
-            raise DataError(
-                f"{self.name}: line {line}: field `{name}`: expected {known} as in the lines before, got {excerpt(value)}"
-            )
+            expected = f"expected {known} as in the lines before, got {excerpt(value)}"
+            raise DataError(f"{self.name}: line {line}: field `{name}`: {expected}")
 
     def _finish(self, name: str, column: pa.ChunkedArray, first: int) -> pa.Array:
         values = column.combine_chunks()
