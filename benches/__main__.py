@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from benches import data, report, workloads
@@ -29,6 +30,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--json", type=Path, metavar="FILE", help="write here, not to benches/results/<date>-<commit>.json"
     )
     parser.add_argument("--timeout", type=float, default=900, help="seconds a line of the table may take (900)")
+    parser.add_argument("--slopes", action="store_true", help="also at 2n, 4n, 8n; slope of log time over log n")
     parser.add_argument(
         "--no-engine", action="store_true", help="limits, references and peers alone; writes only with --json"
     )
@@ -43,20 +45,54 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return chosen
 
 
-def run(name: str, variant: int, chosen: argparse.Namespace) -> report.Result:
-    """Measure one variant in a child process and return its JSON object.
+def run(name: str, number: int, n: int, chosen: argparse.Namespace) -> report.Result:
+    """Measure one variant at one n in a child process and return its JSON object.
 
     Raises:
         subprocess.SubprocessError: the child failed or took too long.
     """
-    command = [sys.executable, "-m", "benches.measure", name.replace("-", "_"), str(variant)]
+    command = [sys.executable, "-m", "benches.measure", name.replace("-", "_"), str(number), "--n", str(n)]
     command += ["--rounds", str(chosen.rounds), "--batch-rows", str(chosen.batch_rows)]
-    command += ["--n", str(chosen.n)] if chosen.n else []
     command += ["--no-engine"] if chosen.no_engine else []
     done = subprocess.run(
         command, cwd=report.ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=chosen.timeout
     )
-    return json.loads(done.stdout)
+    title = report.variant_label(name, workloads.load(name).VARIANTS[number])
+    return {"workload": name, "variant": title, **json.loads(done.stdout)}
+
+
+def slope(results: Sequence[report.Result]) -> float:
+    """Return d log(time) / d log(n) over the results of one variant at several n: 1 is linear."""
+    n = np.array([result["n"] for result in results], dtype=np.float64)
+    seconds = n / np.array([result["events_per_s"] for result in results])
+    return round(float(np.polyfit(np.log(n), np.log(seconds), 1)[0]), 3)
+
+
+def run_all(chosen: argparse.Namespace, progress: Console) -> tuple[list[report.Result], bool]:
+    """Run every variant of every chosen workload; return the results and whether all ran to their end."""
+    results: list[report.Result] = []
+    complete = True
+    for name in chosen.names:
+        workload = workloads.load(name)
+        for number, variant in enumerate(workload.VARIANTS):
+            sizes = [(chosen.n or workload.ROWS) * times for times in ((1, 2, 4, 8) if chosen.slopes else (1,))]
+            of_variant: list[report.Result] = []
+            for n in sizes:
+                title = f"{report.variant_label(name, variant)}, n={n:,}"
+                progress.print(f"{dt.datetime.now():%H:%M:%S} {title} ...")
+                try:
+                    of_variant.append(run(name, number, n, chosen))
+                except subprocess.SubprocessError as error:
+                    late = isinstance(error, subprocess.TimeoutExpired)
+                    progress.print(
+                        f"[red]failed[/] {title}: " + (f"over {chosen.timeout:g} s" if late else "see above")
+                    )
+                    complete = False
+                    break
+            if chosen.slopes and not chosen.no_engine and len(of_variant) == len(sizes):
+                of_variant[0]["slope"] = slope(of_variant)
+            results += of_variant
+    return results, complete
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,33 +100,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parse(arguments)
     # Wide enough for one line a workload also in a pipe.
     console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
-    progress = Console(stderr=True, highlight=False)
-    facts = {"commit": report.commit(), "machine": report.machine(), "rounds": chosen.rounds}
-    results: list[report.Result] = []
-    failed = False
-    for name in chosen.names:
-        for number, variant in enumerate(workloads.load(name).VARIANTS):
-            title = report.variant_label(name, variant)
-            progress.print(f"{dt.datetime.now():%H:%M:%S} {title} ...")
-            try:
-                measured = run(name, number, chosen)
-            except subprocess.TimeoutExpired:
-                progress.print(f"[red]failed[/] {title}: not done after {chosen.timeout:g} s")
-                failed = True
-            except subprocess.CalledProcessError as error:
-                progress.print(f"[red]failed[/] {title}: exit status {error.returncode}, see above")
-                failed = True
-            else:
-                results.append(
-                    {"workload": name, "variant": title, **measured, **facts, "batch_rows": chosen.batch_rows}
-                )
+    facts = {
+        "commit": report.commit(),
+        "machine": report.machine(),
+        "rounds": chosen.rounds,
+        "batch_rows": chosen.batch_rows,
+    }
+    measured, complete = run_all(chosen, Console(stderr=True, highlight=False))
+    results = [{**result, **facts} for result in measured]
     if results:
         report.show(results, console)
         if chosen.json or not chosen.no_engine:
             path = chosen.json or report.default_file(facts["commit"])
             report.write(results, path, merge=chosen.json is None)
             console.print(f"written to {path}", soft_wrap=True)
-    return int(failed or any(result["wrong_counts"] for result in results))
+    return int(not complete or any(result["wrong_counts"] for result in results))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benches" / "results"
 
+SLOPE = 1.05  # cost grows as the work grows and no faster
+
 Result = dict[str, Any]
 
 
@@ -123,6 +125,9 @@ def show(results: Sequence[Result], console: Console) -> None:
             console.print(
                 f"{verdict} {result['variant']}: {target['target']}: {target['got']:g} (bound {target['bound']:g})"
             )
+        if "slope" in result:
+            verdict = "[green]met[/]" if result["slope"] <= SLOPE else "[red]missed[/]"
+            console.print(f"{verdict} {result['variant']}: slope over n..8n at most {SLOPE}: {result['slope']}")
         for subject, counts in result["wrong_counts"].items():
             found = ", ".join(f"{count:,}" for count in counts)
             expected = f"{result['expected_matches']:,}"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benches import data, limits
+from benches.peers import python_loop
 
 Rows = list[tuple[int, int, int, float]]  # ts, key, type, price
 
@@ -71,6 +72,7 @@ def test_oracle_fraud(seed: int, within: int) -> None:
     rows = random_rows(seed, 120, 3, 2, FRAUD_PRICES)
     ts, key, _, price = arrays(rows)
     assert limits.fraud(ts, key, price, 3, within) == reference_fraud(rows, within)
+    assert python_loop.fraud([(t, k, p) for t, k, _, p in rows], within) == reference_fraud(rows, within)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -80,6 +82,7 @@ def test_oracle_vshape(seed: int, keys: int) -> None:
     rows = random_rows(seed, 400, keys, 2, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
     _, key, _, price = arrays(rows)
     assert limits.vshape(key, price, keys) == reference_vshape(rows)
+    assert python_loop.vshape([(k, p) for _, k, _, p in rows]) == reference_vshape(rows)
 
 
 def test_vshape_forbids_the_shared_peak() -> None:
