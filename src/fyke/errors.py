@@ -1,0 +1,54 @@
+"""The exception tree: every error that fyke raises on purpose is a FykeError and says what, where, and what is allowed.
+
+Those that mean "a value you gave is wrong" are ValueErrors too, so that code that knows nothing of fyke can catch them.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DataError",
+    "DefinitionError",
+    "ExpressionError",
+    "FykeError",
+    "LimitError",
+    "PatternError",
+    "SchemaError",
+    "SkipError",
+    "StateError",
+]
+
+
+class FykeError(Exception):
+    """Base of all errors of this package."""
+
+
+class DefinitionError(FykeError, ValueError):
+    """A pattern, expression or duration is wrong, whatever the data; raised where it is written."""
+
+
+class PatternError(DefinitionError):
+    """A pattern is wrong; the text names the stage and says what to write instead."""
+
+
+class ExpressionError(DefinitionError):
+    """An expression is wrong; the text quotes it."""
+
+
+class SchemaError(FykeError, ValueError):
+    """A pattern and a schema do not meet (unknown column, wrong type); the text quotes the part of the pattern."""
+
+
+class DataError(FykeError, ValueError):
+    """Input data is wrong; the text says what was given, what is allowed, and where (field, row, partition, offset)."""
+
+
+class LimitError(FykeError):
+    """A bound that the user set (max_partials, max_memory) is exceeded under the policy "error"."""
+
+
+class StateError(FykeError, ValueError):
+    """A snapshot cannot be restored: damaged, of another version, or of another pattern."""
+
+
+class SkipError(FykeError):
+    """A skip strategy with throw=True found no event to skip to, or the match's own first event."""
