@@ -1,0 +1,115 @@
+"""Sinks: what is written can be read back, in every format, and nesting and times come out readable."""
+
+import datetime
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fyke.errors import DataError
+from fyke.io import Sink
+from fyke.io.files import open_log
+from fyke.io.sinks import open_sink
+
+UTC = datetime.UTC
+MATCHES = pa.table(
+    {
+        "key": ["ž", "b"],
+        "start": pa.array([0, 1_500_000_000_123_456_789], pa.timestamp("ns", "UTC")),
+        "probe": [{"amount": 0.5, "blob": b"ok"}, {"amount": None, "blob": b"\xff"}],
+        "spree": [[{"amount": 1}, {"amount": 2}], None],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "name", ["m.jsonl", "m.csv", "m.parquet", "m.jsonl.gz", "m.csv.zst", "m.jsonl.xz", "m.csv.bz2"]
+)
+def test_what_is_written_in_parts_is_read_back_whole(tmp_path, name):
+    flat = pa.table({"key": ["a", "b", "c"], "n": [1, 2, 3], "x": [0.5, None, -1.0]})
+    sink = open_sink(tmp_path / name)
+    assert isinstance(sink, Sink)
+    for start in range(3):
+        sink.write(flat.slice(start, 1))
+    sink.close()
+    found = [row for batch in open_log(tmp_path / name) for row in batch.rows.to_pylist()]
+    assert found == flat.to_pylist()
+
+
+def test_jsonl_writes_nested_values_times_and_bytes_as_text(tmp_path):
+    sink = open_sink(tmp_path / "m.jsonl")
+    sink.write(MATCHES)
+    sink.close()
+    assert [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()] == [
+        {
+            "key": "ž",
+            "start": "1970-01-01T00:00:00.000000000Z",
+            "probe": {"amount": 0.5, "blob": "ok"},
+            "spree": [{"amount": 1}, {"amount": 2}],
+        },
+        {
+            "key": "b",
+            "start": "2017-07-14T02:40:00.123456789Z",
+            "probe": {"amount": None, "blob": "ff"},
+            "spree": None,
+        },
+    ]
+
+
+def test_jsonl_of_a_slice_of_nested_rows_is_that_slice(tmp_path):
+    sink = open_sink(tmp_path / "m.jsonl")
+    sink.write(MATCHES.slice(1, 1))
+    sink.close()
+    (row,) = (json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines())
+    assert (row["key"], row["probe"], row["spree"]) == ("b", {"amount": None, "blob": "ff"}, None)
+
+
+def test_csv_flattens_structs_and_writes_lists_as_json(tmp_path):
+    sink = open_sink(tmp_path / "m.csv")
+    sink.write(MATCHES)
+    sink.close()
+    header, first, second = (tmp_path / "m.csv").read_text().splitlines()
+    assert header == '"key","start","probe.amount","probe.blob","spree"'
+    assert first == '"ž","1970-01-01T00:00:00.000000000Z",0.5,"ok","[{""amount"":1},{""amount"":2}]"'
+    assert second == '"b","2017-07-14T02:40:00.123456789Z",,"ff",'
+
+
+def test_parquet_keeps_types_and_refuses_a_change_it_cannot_hold(tmp_path):
+    sink = open_sink(tmp_path / "m.parquet")
+    sink.write(MATCHES)
+    sink.write(MATCHES.slice(0, 0))
+    with pytest.raises(DataError, match="the types changed while writing"):
+        sink.write(pa.table({"other": [1]}))
+    sink.close()
+    assert pq.read_table(tmp_path / "m.parquet").equals(MATCHES)
+
+
+def test_no_rows_make_a_file_that_is_valid_and_empty(tmp_path):
+    for name in ("m.jsonl", "m.csv", "m.parquet"):
+        sink = open_sink(tmp_path / name)
+        sink.write(MATCHES.slice(0, 0))
+        sink.close()
+        assert list(open_log(tmp_path / name)) == []
+    assert pq.read_schema(tmp_path / "m.parquet").names == MATCHES.column_names
+
+
+def test_columns_that_change_cannot_be_csv(tmp_path):
+    sink = open_sink(tmp_path / "m.csv")
+    sink.write(pa.table({"a": [1]}))
+    with pytest.raises(DataError, match=r"columns changed from \['a'\] to \['b'\]"):
+        sink.write(pa.table({"b": [1]}))
+    sink.close()
+
+
+def test_a_name_without_a_format_is_an_error():
+    with pytest.raises(DataError, match="does not say a format"):
+        open_sink("matches.txt")
+
+
+def test_gzip_output_is_gzip(tmp_path):
+    sink = open_sink(tmp_path / "m.jsonl.gz")
+    sink.write(pa.table({"a": [1]}))
+    sink.close()
+    assert gzip.decompress((tmp_path / "m.jsonl.gz").read_bytes()) == b'{"a":1}\n'
