@@ -13,17 +13,20 @@ from fyke.errors import (
 )
 from fyke.expr import Expr, call, col, func, lit, prev, ref
 from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
+from fyke.schema import Field, Schema
 
 __all__ = [
     "DataError",
     "DefinitionError",
     "Expr",
     "ExpressionError",
+    "Field",
     "FykeError",
     "LimitError",
     "Pattern",
     "PatternError",
     "Quantifier",
+    "Schema",
     "SchemaError",
     "Skip",
     "SkipError",

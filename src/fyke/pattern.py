@@ -360,7 +360,7 @@ class Pattern:
         begin('a', col.x > 1, col.y > 2)
         """
         if not conditions:
-            raise PatternError(f"{self.stages[-1].title()}: where() needs a condition; without where() every event fits")
+            raise PatternError(f"{self.stages[-1].title()}: where() needs a condition; without one every event fits")
         last = self.stages[-1]
         _require(last.group is None, f"{last.title()}: {_NO_CONDITION}; put where() on the stages in it")
         given = () if last.where is None else (last.where,)
@@ -575,7 +575,7 @@ class Pattern:
 
     def _check_refs(self) -> None:
         stages = {stage.name: stage for stage in self.all_stages() if stage.name is not None}
-        for where, expression in self.expressions():
+        for where, expression in self.conditions():
             for node in ex.walk(expression):
                 if not isinstance(node, ex.Agg):
                     continue
@@ -592,15 +592,17 @@ class Pattern:
         """Iterate over all stages in order, each group before the stages in it."""
         return _flat(self.stages)
 
-    def expressions(self) -> Iterator[tuple[str, Expr]]:
-        """Iterate over all conditions and keys, each with the words that say where in the pattern it is."""
+    def conditions(self) -> Iterator[tuple[str, Expr]]:
+        """Iterate over all conditions, each with the words that say where in the pattern it is.
+
+        >>> list(begin("a", ex.col.x > 1).one_or_more().until(ex.col.x == 5).conditions())
+        [('stage "a"', col.x > 1), ('stage "a" until', col.x == 5)]
+        """
         for stage in self.all_stages():
             if stage.where is not None:
                 yield stage.title(), stage.where
             if stage.until is not None:
                 yield stage.title() + " until", stage.until
-        for key in self.key:
-            yield "key", key
 
     # --- value ------------------------------------------------------------------------------------------------------
 
@@ -722,7 +724,7 @@ def _make_stage(contiguity: str, stage: str | Pattern, conditions: tuple[Conditi
     """Make a stage of a name and conditions or of a pattern, and give the window that the latter brings along."""
     if isinstance(stage, Pattern):
         names = stage.stages
-        _require(not conditions, f"{_title(names)}: {_NO_CONDITION}; put where() on the stages in it")
+        _require(not conditions, f"{_title(names)}: {_NO_CONDITION}; put where() on its stages")
         _require(not stage.key, f"{_title(names)}: a group cannot have a key; put by() on the whole pattern")
         _require(stage.name is None, f"{_title(names)}: a group has no name; put named() on the whole pattern")
         _require(
