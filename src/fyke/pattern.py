@@ -754,7 +754,7 @@ def _condition(here: str, condition: object) -> Expr:
         )
     if isinstance(condition, str):
         raise PatternError(f"{here}: got the string {condition!r}, not an expression: write for example col.amount > 0")
-    if not isinstance(condition, Expr) and not callable(condition):
+    if not isinstance(condition, Expr | ex.Ref) and not callable(condition):
         raise PatternError(f"{here}: {condition!r} is neither an expression nor a function")
     try:
         expression = ex.to_expr(condition)
