@@ -1,0 +1,81 @@
+"""Runs a corpus case on fyke's engine, and puts its results in the form of the corpora.
+
+One corpus millisecond is one engine tick (a nanosecond). Events go in as dicts, in batches of the size that the
+environment variable FYKE_CONFORMANCE_BATCH names (1, 7, all; default all): results must not depend on it.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from itertools import islice
+from typing import Any
+
+import fyke
+from tests.unit.corpus_patterns import to_pattern
+
+from .cases import Case, Outcome
+
+
+def run_on_engine(case: Case) -> Outcome:
+    """Run one case."""
+    try:
+        pattern = to_pattern(case["pattern"])
+        engine = fyke.Engine(pattern, time="t", unit="ns", timeouts=True, max_partials=100_000)
+    except fyke.DefinitionError:
+        return Outcome(error_kind="compile")
+    rows = [{"t": e["t"], "type": e["type"], "v": float(e["v"]), "id": e["id"]} for e in case["events"]]
+    outcome = Outcome()
+    translate = Translator([row["t"] for row in rows], outcome)
+    try:
+        for batch in batches(rows, case):
+            translate(engine.push(batch))
+        translate(engine.flush())
+    except fyke.SkipError as error:
+        outcome.error_kind, outcome.error_at = "runtime", error.position
+    return outcome
+
+
+def batches(rows: list[dict[str, Any]], case: Case) -> list[list[dict[str, Any]]]:
+    """Cut the rows as the environment says; one by one where a strategy may throw, to see what came before."""
+    size = os.environ.get("FYKE_CONFORMANCE_BATCH", "all")
+    if (case["pattern"].get("skip") or {}).get("throw"):
+        size = "1"
+    step = max(len(rows), 1) if size == "all" else int(size)
+    left = iter(rows)
+    return list(iter(lambda: list(islice(left, step)), []))
+
+
+class Translator:
+    """Appends an engine's results to an outcome."""
+
+    def __init__(self, times: list[int], outcome: Outcome) -> None:
+        self.times = times
+        self.outcome = outcome
+
+    def __call__(self, results: fyke.Results) -> None:
+        for match in results:
+            self.outcome.matches.append(ids(match))
+            kind, _ = match.cause
+            where = match.cause[1] if kind == "event" else self.place(match.cause)
+            self.outcome.match_at.append(["event" if kind == "event" else "time", where])
+        for timeout in results.timeouts:
+            told = {"partial": ids(timeout), "t": timeout.released, "at": self.place(timeout.cause)}
+            self.outcome.timeouts.append(told)
+
+    def place(self, cause: tuple[str, int]) -> int | None:
+        """Say which event's time made it happen: the first at or after the deadline, or None for the end.
+
+        A deadline that was past already when the event at a position set it fires before the event after that.
+        """
+        kind, value = cause
+        position = value + 1 if kind == "after" else bisect_left(self.times, value)
+        return position if position < len(self.times) else None
+
+
+def ids(match: fyke.Match) -> dict[str, list[int]]:
+    """Show a match as the corpora do: the ids of each stage's events."""
+    stages: dict[str, list[int]] = {}
+    for stage, event in match.events:
+        stages.setdefault(stage, []).append(event["id"])
+    return stages

@@ -1,0 +1,114 @@
+"""The corpora of Flink's results: the oracle in both profiles, and the engine."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.cases import CORPORA, Case, NotACorpus, Outcome, differences, outcome_of, read
+from tests.conformance.runner import Expectation, Report, engine_matcher, expected, judge, main, oracle_matcher
+from tests.oracle import FYKE, run_case
+
+CASES = {"itcases": 232, "random_public": 3000}
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[Case]:
+    return [case for path in sorted(CORPORA.glob("*.gz")) for case in read(path)]
+
+
+@pytest.fixture(scope="module")
+def expectations(cases: list[Case]) -> list[Expectation]:
+    """What is wanted in profile fyke; asking the oracle takes most of the time of these tests, so it is done once."""
+    return [expected(case, "fyke") for case in cases]
+
+
+def check(report: Report) -> None:
+    """Fail with the runner's own report unless every case agrees."""
+    *lines, last = report.lines(verbose=False)
+    assert last.startswith("conformance: 3232 of 3232 cases agree"), "\n".join([*lines, last])
+
+
+@pytest.mark.parametrize(("corpus", "size"), CASES.items())
+def test_the_corpora_are_whole(corpus: str, size: int) -> None:
+    assert sum(1 for _ in read(CORPORA / f"{corpus}.jsonl.gz")) == size
+
+
+def test_oracle_in_profile_flink_gives_what_flink_gives_in_its_order(cases: list[Case]) -> None:
+    for case in cases:
+        outcome = oracle_matcher("flink")(case)
+        assert not differences(outcome_of(case), outcome), case["id"]
+        assert outcome.matches == case["matches"], case["id"]
+
+
+def test_oracle_in_profile_fyke_deviates_by_named_rules_only(
+    cases: list[Case], expectations: list[Expectation]
+) -> None:
+    matcher = oracle_matcher("fyke")
+    check(Report([judge(case, matcher, wanted) for case, wanted in zip(cases, expectations, strict=True)]))
+
+
+@pytest.mark.parametrize("batch", ["1", "7", "all"])
+def test_engine_agrees(
+    batch: str, cases: list[Case], expectations: list[Expectation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FYKE_CONFORMANCE_BATCH", batch)
+    matcher = engine_matcher()
+    check(Report([judge(case, matcher, wanted) for case, wanted in zip(cases, expectations, strict=True)]))
+
+
+def test_the_command_prints_figures_and_ids_per_rule(tmp_path: Path, cases: list[Case]) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(json.dumps(case) + "\n" for case in cases[:300]))
+    out = io.StringIO()
+    assert main([str(few), "--matcher", "oracle"], out) == 0
+    *rules, last = out.getvalue().splitlines()
+    assert re.fullmatch(r"conformance: 300 of 300 cases agree \(\d+ deviate as documented\)", last)
+    for line in rules:
+        assert re.match(r"rule [TDGWNER]: touches \d+, \d+ of these equal Flink anyway, \d+ do not", line)
+
+
+def test_a_wrong_result_is_seen(cases: list[Case]) -> None:
+    case = cases[0]
+    for spoil in (
+        lambda outcome: outcome.matches.pop() and outcome.match_at.pop(),
+        lambda outcome: outcome.match_at.__setitem__(0, ["time", None]),
+        lambda outcome: outcome.timeouts.append({"partial": {}, "t": 1, "at": None}),
+        lambda outcome: setattr(outcome, "error_kind", "compile"),
+    ):
+        outcome = oracle_matcher("fyke")(case)
+        spoil(outcome)
+        assert judge(case, lambda _, outcome=outcome: outcome, expected(case, "fyke")).wrong
+
+
+def test_order_within_a_call_and_text_of_refusals_do_not_count() -> None:
+    one, two = {"a": [0]}, {"a": [1]}
+    at = [["event", 1], ["event", 1]]
+    assert not differences(Outcome([one, two], at), Outcome([two, one], at))
+    assert not differences(Outcome(error_kind="compile"), Outcome(error_kind="compile", error_at=None))
+
+
+def test_corpora_of_other_kinds_are_refused_with_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    windows = tmp_path / "windows.jsonl"
+    windows.write_text(json.dumps({"id": "w", "window": {"kind": "tumbling"}}) + "\n")
+    with pytest.raises(NotACorpus, match="kind 'window'"):
+        list(read(windows))
+    assert main([str(windows), "--matcher", "oracle"]) == 2
+    assert "runs only kind 'pattern'" in capsys.readouterr().err
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"id": \n')
+    with pytest.raises(NotACorpus, match=r"broken.jsonl:1: not JSON"):
+        list(read(broken))
+
+
+def test_the_oracle_says_why_it_refuses(cases: list[Case]) -> None:
+    refused = [case for case in cases if case["error_kind"] == "compile"]
+    assert len(refused) == 56
+    assert all(run_case(case, FYKE).error for case in refused)
