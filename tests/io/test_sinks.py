@@ -25,7 +25,7 @@ MATCHES = pa.table(
 
 
 @pytest.mark.parametrize(
-    "name", ["m.jsonl", "m.csv", "m.parquet", "m.jsonl.gz", "m.csv.zst", "m.jsonl.xz", "m.csv.bz2"]
+    "name", ["m.jsonl", "m.csv", "m.tsv", "m.parquet", "m.jsonl.gz", "m.csv.zst", "m.jsonl.xz", "m.csv.bz2"]
 )
 def test_what_is_written_in_parts_is_read_back_whole(tmp_path, name):
     flat = pa.table({"key": ["a", "b", "c"], "n": [1, 2, 3], "x": [0.5, None, -1.0]})

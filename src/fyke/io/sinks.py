@@ -41,7 +41,10 @@ def open_sink(path: str | os.PathLike[str], *, format: str | None = None) -> Sin
     stream = _open_bytes(name, compression)
     if kind == "parquet":
         return ParquetSink(stream, name)
-    return JsonLinesSink(stream) if kind == "jsonl" else CsvSink(stream, name)
+    if kind == "jsonl":
+        return JsonLinesSink(stream)
+    is_tsv = format == "tsv" or (format is None and ".tsv" in name.lower())
+    return CsvSink(stream, name, "\t" if is_tsv else ",")
 
 
 def _open_bytes(name: str, compression: str | None) -> Any:
@@ -87,9 +90,10 @@ class JsonLinesSink:
 class CsvSink:
     """A header, then a line per row."""
 
-    def __init__(self, stream: IO[bytes], name: str) -> None:
+    def __init__(self, stream: IO[bytes], name: str, delimiter: str = ",") -> None:
         self._stream = stream
         self._name = name
+        self._delimiter = delimiter
         self._names: list[str] | None = None
 
     def write(self, table: pa.Table) -> None:
@@ -98,7 +102,8 @@ class CsvSink:
         if self._names is not None and self._names != names:
             changed = f"the columns changed from {self._names} to {names}"
             raise DataError(f"{self._name}: {changed}, which CSV cannot hold; write .jsonl")
-        arrow_csv.write_csv(flat, self._stream, arrow_csv.WriteOptions(include_header=self._names is None))
+        options = arrow_csv.WriteOptions(include_header=self._names is None, delimiter=self._delimiter)
+        arrow_csv.write_csv(flat, self._stream, options)
         self._names = names
 
     def close(self) -> None:

@@ -1,0 +1,5 @@
+"""`python -m fyke` is the `fyke` command."""
+
+from fyke.cli import main
+
+main()

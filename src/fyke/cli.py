@@ -1,0 +1,410 @@
+"""The command line: `fyke replay`, `fyke explain`, `fyke generate`.
+
+Results go to standard output or to files, everything that is said about them to standard error. Exit status: 0 done,
+1 the data or the run failed, 2 used wrongly, 130 interrupted. Errors are one line; --debug shows where they came from.
+"""
+
+import contextlib
+import importlib
+import os
+import signal
+import stat
+import sys
+import time as clock
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from fyke import __version__
+from fyke.duration import to_ns
+from fyke.errors import DefinitionError, FykeError
+from fyke.explain import diagram_mermaid, diagram_text
+from fyke.generate import KINDS, generate
+from fyke.io import Sink
+from fyke.io.files import split_name
+from fyke.io.sinks import open_sink
+from fyke.pattern import Pattern
+from fyke.replay import Replay, replay
+
+app = typer.Typer(
+    name="fyke",
+    help="Find patterns in event logs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+TYPES = {
+    "bool": pa.bool_(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "string": pa.string(),
+    "time": pa.timestamp("ns", tz="UTC"),
+}
+
+
+class Format(StrEnum):
+    """What a log is written in."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+    tsv = "tsv"
+    parquet = "parquet"
+
+
+class Unit(StrEnum):
+    """What a time that is a number counts."""
+
+    s = "s"
+    ms = "ms"
+    us = "us"
+    ns = "ns"
+
+
+class Policy(StrEnum):
+    """What is done where a bound is reached."""
+
+    error = "error"
+    drop_oldest = "drop_oldest"
+    drop_newest = "drop_newest"
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+PatternName = Annotated[
+    str, typer.Argument(metavar="MODULE:NAME", help="Where the pattern is, e.g. fyke.patterns.fraud:card_testing.")
+]
+
+
+def say(message: str) -> None:
+    """Write a line about what is going on, where it does not mix with results."""
+    print(message, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def clear_errors(debug: bool) -> Iterator[None]:
+    """Turn what can go wrong in a run into a line on standard error and an exit status."""
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader of our output has seen enough. Standard output goes nowhere from here on, or the interpreter
+        # would fail on it once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(128 + signal.SIGPIPE) from None
+    except KeyboardInterrupt:
+        say("fyke: interrupted")
+        raise typer.Exit(130) from None
+    except (FykeError, OSError) as error:
+        if debug:
+            raise
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        say(f"fyke: error: {text}")
+        raise typer.Exit(2 if isinstance(error, DefinitionError) else 1) from None
+
+
+def resolve(name: str) -> Pattern:
+    """Return the pattern that MODULE:NAME means: a Pattern, or a function that returns one without being told more.
+
+    Raises:
+        BadParameter: there is none; says what is there instead.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise typer.BadParameter(f"{name!r} is not MODULE:NAME, e.g. fyke.patterns.fraud:card_testing")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise typer.BadParameter(f"cannot import {module_name!r}: {error}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            known = ", ".join(key for key, value in vars(found).items() if _may_be_pattern(key, value, found))
+            raise typer.BadParameter(f"{module_name!r} has no {attribute!r}; it has {known or 'no pattern'}")
+        found = getattr(found, part)
+    if callable(found) and not isinstance(found, Pattern):
+        try:
+            found = found()
+        except TypeError as error:
+            raise typer.BadParameter(f"{name}: cannot be called without arguments: {error}") from error
+    if not isinstance(found, Pattern):
+        raise typer.BadParameter(f"{name} is no Pattern and returns none, but {type(found).__name__}")
+    return found
+
+
+def _may_be_pattern(key: str, value: object, module: object) -> bool:
+    if key.startswith("_"):
+        return False
+    is_own_function = callable(value) and getattr(value, "__module__", None) == getattr(module, "__name__", "")
+    return isinstance(value, Pattern) or is_own_function
+
+
+def parse_types(pairs: list[str]) -> dict[str, pa.DataType]:
+    """Return --type column=type options as Arrow types."""
+    types = {}
+    for pair in pairs:
+        column, _, kind = pair.partition("=")
+        if not column or kind not in TYPES:
+            raise typer.BadParameter(f"{pair!r} is not COLUMN=TYPE with a type of {', '.join(TYPES)}")
+        types[column] = TYPES[kind]
+    return types
+
+
+def output(path: str | None) -> str | None:
+    """Check the name of an output before anything is read, not after an hour."""
+    if path is not None and path != "-" and split_name(path)[0] is None:
+        raise typer.BadParameter(f"{path!r} does not say a format; end it in .jsonl, .csv or .parquet")
+    return path
+
+
+class EventTimeColumn(ProgressColumn):
+    """How far event time has come."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["event_time"], style="cyan")
+
+
+class Bar:
+    """The progress bar of a replay: rows, rows per second, event time reached, matches."""
+
+    def __init__(self, is_shown: bool) -> None:
+        self._bar = Progress(
+            TextColumn("{task.percentage:>3.0f}%"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[rows]:,} rows"),
+            TextColumn("{task.fields[rate]:,.0f} rows/s"),
+            EventTimeColumn(),
+            TextColumn("[bold]{task.fields[matches]:,} matches"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=not is_shown,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, rows=0, rate=0.0, event_time="", matches=0)
+        self._started = clock.perf_counter()
+
+    def __enter__(self) -> "Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, run: Replay) -> None:
+        done = run.progress
+        elapsed = clock.perf_counter() - self._started
+        self._bar.update(
+            self._task,
+            total=None if done.fraction is None else 1.0,
+            completed=done.fraction or 0.0,
+            rows=done.rows,
+            rate=done.rows / elapsed,
+            matches=done.matches,
+            event_time=time_text(done.watermark),
+        )
+
+
+def time_text(ns: int | None) -> str:
+    """Return a time in ns since the epoch for people, to the second; empty where there is none to show.
+
+    >>> time_text(0), time_text(None)
+    ('1970-01-01 00:00:00', '')
+    """
+    try:
+        return "" if ns is None else datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def bar_fits(out: str | None) -> bool:
+    """Say whether there is a terminal to draw on that no results scroll through."""
+    if not sys.stderr.isatty():
+        return False
+    return (out is not None and out != "-") or stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Find patterns in event logs."""
+    if version:
+        print(f"fyke {__version__}")
+        raise typer.Exit
+
+
+@app.command("replay")
+def replay_command(
+    log: Annotated[str, typer.Argument(metavar="LOG", help="JSONL, CSV or Parquet, also compressed; - is stdin.")],
+    pattern: Annotated[
+        list[str], typer.Option("--pattern", "-p", metavar="MODULE:NAME", help="What to look for; may be repeated.")
+    ],
+    time: Annotated[str, typer.Option(metavar="COLUMN", help="The column of the event time.")] = "ts",
+    unit: Annotated[Unit | None, typer.Option(help="The unit of a time that is a number.")] = None,
+    out_of_order: Annotated[
+        str, typer.Option(metavar="DURATION", help="How far an event may lie behind earlier arrivals: 30s, 1h30m.")
+    ] = "0s",
+    partition: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="A watermark for each value, as a topic's partitions have.")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="FILE", callback=output, help="Matches; default: JSONL on stdout."),
+    ] = None,
+    late: Annotated[str | None, typer.Option(metavar="FILE", callback=output, help="Late events.")] = None,
+    timeouts: Annotated[
+        str | None, typer.Option(metavar="FILE", callback=output, help="Partial matches whose time ran out.")
+    ] = None,
+    held: Annotated[
+        str | None, typer.Option(metavar="FILE", callback=output, help="Matches that a skip strategy still held back.")
+    ] = None,
+    format: Annotated[Format | None, typer.Option(help="What LOG is, if its name does not say it.")] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="What matches hold beside the pattern's columns; repeatable. Default: all."
+        ),
+    ] = None,
+    type_: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="COLUMN=TYPE", help=f"Read text as one of {', '.join(TYPES)}; repeatable."),
+    ] = None,
+    max_partials: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Bound on partial matches per key and pattern.")
+    ] = None,
+    on_max_partials: Annotated[Policy, typer.Option(help="What to do at that bound.")] = Policy.error,
+    key_ttl: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Forget a key that was quiet for so long.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows per push; changes only speed.")] = 65_536,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no closing line.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Run patterns over a log, as they would have run live."""
+    patterns = {name: resolve(name) for name in pattern}
+    for path in (out, late, timeouts, held):
+        if path not in (None, "-") and log != "-" and os.path.exists(path) and os.path.samefile(path, log):
+            raise typer.BadParameter(f"{path!r} is the log itself")
+    limits: dict[str, Any] = {"max_partials": max_partials, "key_ttl": key_ttl}
+    if max_partials is not None:
+        limits["on_max_partials"] = on_max_partials.value
+    with clear_errors(debug):
+        run = replay(
+            log,
+            next(iter(patterns.values())) if len(patterns) == 1 else patterns,
+            time=time,
+            unit=unit.value if unit else None,
+            out_of_order=out_of_order,
+            partition=partition,
+            timeouts=timeouts is not None,
+            keep=keep,
+            batch_size=batch_size,
+            format=format.value if format else None,
+            types=parse_types(type_ or []),
+            **{name: value for name, value in limits.items() if value is not None},
+        )
+        started = clock.perf_counter()
+        with contextlib.ExitStack() as open_sinks:
+            take = _sinks(open_sinks, {"matches": out or "-", "late": late, "timeouts": timeouts, "held": held})
+            bar = open_sinks.enter_context(Bar(bar_fits(out) and not quiet))
+            for results in run.results():
+                take(results)
+                bar.show(run)
+        if not quiet:
+            say(closing_line(run, clock.perf_counter() - started, late))
+
+
+def _sinks(stack: contextlib.ExitStack, paths: dict[str, str | None]) -> Callable[[Any], None]:
+    """Open the outputs that are wanted, to be closed with the stack, and return what writes a result to them."""
+    sinks: dict[str, Sink] = {}
+    for what, path in paths.items():
+        if path is not None:
+            sinks[what] = open_sink(path)
+            stack.callback(sinks[what].close)
+
+    def take(results: Any) -> None:
+        for what, sink in sinks.items():
+            part = results if what == "matches" else getattr(results, what)
+            sink.write(part.to_arrow())
+
+    return take
+
+
+def closing_line(run: Replay, seconds: float, late: str | None) -> str:
+    """Return what is said at the end of a replay."""
+    done = run.progress
+    line = f"{done.rows:,} rows, {done.matches:,} matches"
+    if done.timeouts:
+        line += f", {done.timeouts:,} timeouts"
+    if done.partitions > 1:
+        line += f", {done.partitions:,} partitions"
+    line += f", {done.rows / max(seconds, 1e-9):,.0f} rows/s"
+    if done.late:
+        line += f"; {done.late:,} late"
+        line += f", in {late}" if late else " (see --late, --out-of-order)"
+    return line
+
+
+@app.command()
+def explain(
+    pattern: PatternName,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the diagram as Mermaid text only.")] = False,
+    time: Annotated[str, typer.Option(metavar="COLUMN", help="The column of the event time.")] = "ts",
+    debug: Debug = False,
+) -> None:
+    """Show a pattern as a diagram, and the plan by which it runs."""
+    found = resolve(pattern)
+    with clear_errors(debug):
+        if mermaid:
+            print(diagram_mermaid(found))
+            return
+        print(diagram_text(found))
+        print()
+        print(replay([], found, time=time, unit="ns").explain())
+
+
+@app.command("generate")
+def generate_command(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"{', '.join(KINDS)}.")],
+    rows: Annotated[int, typer.Option("--rows", "-n", min=0, help="Length of the log.")] = 100_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same log.")] = 0,
+    disorder: Annotated[
+        str, typer.Option(metavar="DURATION", help="How far events may lie behind earlier arrivals.")
+    ] = "0s",
+    format: Annotated[Format | None, typer.Option(help="What to write, if the name does not say it.")] = None,
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Where to; - is stdout.")] = "-",
+    debug: Debug = False,
+) -> None:
+    """Make a synthetic log with something in it to find."""
+    if kind not in KINDS:
+        raise typer.BadParameter(f"unknown kind {kind!r}: known are {', '.join(KINDS)}")
+    if format is None:
+        output(out)
+    with clear_errors(debug), contextlib.ExitStack() as stack:
+        tables = generate(kind, rows, seed=seed, disorder_ms=to_ns(disorder) // 1_000_000)
+        sink = open_sink(out, format=format.value if format else None)
+        stack.callback(sink.close)
+        for table in tables:
+            sink.write(table)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `fyke` command."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        sys.argv[0] = "fyke"
+    app()
+
+
+if __name__ == "__main__":
+    main()

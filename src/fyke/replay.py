@@ -1,0 +1,296 @@
+"""A log through an engine: what would this pattern have found?
+
+The way of the data: source -> (split by partition) -> engine -> results, a batch at a time. Nothing read or found is
+kept, so a replay takes the memory of one batch and of what the engine holds open. With `partition=` each of its values
+has an engine of its own, and so its own watermark, as the partitions of a topic have: what a replay finds is then what
+the pattern finds on such a topic. Used by the command line, and by anyone who wants to back-test a pattern.
+"""
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fyke.duration import DurationLike
+from fyke.engine import Engine, Results, Rows, Statistics
+from fyke.errors import DefinitionError, LimitError, SchemaError
+from fyke.expr import Call, columns, walk
+from fyke.io import Batch, Source
+from fyke.io.files import open_log
+from fyke.io.memory import Memory
+from fyke.match import Match
+from fyke.pattern import Pattern
+
+Patterns = Pattern | Sequence[Pattern] | Mapping[str, Pattern]
+
+# No topic has more; a column that has is a key, and a key belongs into the pattern.
+MAX_PARTITIONS = 4_096
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay is.
+
+    Attributes:
+        rows: rows read.
+        matches: matches found.
+        timeouts: partial matches that timed out (counted only with timeouts=True).
+        late: late events.
+        partitions: engines at work.
+        watermark: the lowest event time (ns) that an engine has reached, None before the first event.
+        fraction: of the log that was read, 0 to 1, None if its end is unknown.
+    """
+
+    rows: int = 0
+    matches: int = 0
+    timeouts: int = 0
+    late: int = 0
+    partitions: int = 0
+    watermark: int | None = None
+    fraction: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything a replay found, as tables; made by `Replay.collect`."""
+
+    matches: pa.Table
+    late: pa.Table
+    statistics: Statistics
+
+
+class Replay:
+    """A log and patterns, ready to run; made by `fyke.replay`.
+
+    Iterating runs it from the start and gives the matches as they are found; what else comes up is in `results()`, a
+    batch at a time. A log that can be read once (standard input, an iterator) makes a replay that can be run once.
+    """
+
+    def __init__(
+        self, source: Source, make_engine: Callable[[], Engine], partition: str | None, with_timeouts: bool
+    ) -> None:
+        self._source = source
+        self._make_engine = make_engine
+        self._partition = partition
+        self._with_timeouts = with_timeouts
+        self._engines: dict[Hashable, Engine] = {}
+        self._progress = Progress()
+
+    def __iter__(self) -> Iterator[Match]:
+        for results in self.results():
+            yield from results
+
+    def results(self) -> Iterator[Results]:
+        """Run from the start and give each push's results: matches, timeouts, held and late events.
+
+        Matches come in the order of their release within a partition; between partitions in the order in which the
+        batches bring them.
+
+        Raises:
+            DataError: the log is damaged; says where. SchemaError: log and pattern do not meet.
+        """
+        self._engines = {}
+        self._progress = Progress()
+        for batch in self._source:
+            for engine, rows, positions in self._route(batch):
+                yield self._counted(engine.push(rows, positions))
+            self._progress = dataclasses.replace(
+                self._progress,
+                rows=self._progress.rows + batch.rows.num_rows,
+                partitions=len(self._engines),
+                watermark=min((e.watermark for e in self._engines.values() if e.watermark is not None), default=None),
+                fraction=self._source.fraction_read(),
+            )
+        if not self._engines:
+            self._engines[None] = self._make_engine()
+        for engine in self._engines.values():
+            yield self._counted(engine.flush())
+
+    def run(
+        self,
+        on_match: Callable[[Match], object] | None = None,
+        *,
+        on_timeout: Callable[[Match], object] | None = None,
+        on_held: Callable[[Match], object] | None = None,
+        on_late: Callable[[Rows], object] | None = None,
+    ) -> Statistics:
+        """Run from the start, call what is given for each result, and return the statistics.
+
+        Args:
+            on_match: called with each match.
+            on_timeout: called with each partial match that timed out; wants timeouts=True.
+            on_held: called with each match that a skip strategy held back until the end.
+            on_late: called with the late rows of each batch that has any.
+        """
+        for results in self.results():
+            if on_match is not None:
+                for match in results:
+                    on_match(match)
+            if on_timeout is not None:
+                for match in results.timeouts:
+                    on_timeout(match)
+            if on_held is not None:
+                for match in results.held:
+                    on_held(match)
+            if on_late is not None and len(results.late):
+                on_late(results.late)
+        return self.statistics()
+
+    def collect(self) -> Outcome:
+        """Run from the start and keep all matches and late rows, as Arrow tables; takes memory for them."""
+        matches, late = [], []
+        for results in self.results():
+            matches.append(results.to_arrow())
+            late.append(results.late.to_arrow())
+        return Outcome(_concat(matches), _concat(late), self.statistics())
+
+    def to_arrow(self) -> pa.Table:
+        """Run from the start and return all matches, a row each."""
+        return _concat([results.to_arrow() for results in self.results()])
+
+    def statistics(self) -> Statistics:
+        """Return the counters of the last run, or of the one under way, summed over its partitions."""
+        return _sum([engine.statistics() for engine in self._engines.values()] or [self._make_engine().statistics()])
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run under way is."""
+        return self._progress
+
+    def explain(self) -> str:
+        """Return the plan by which the patterns run."""
+        return (next(iter(self._engines.values()), None) or self._make_engine()).explain()
+
+    def _counted(self, results: Results) -> Results:
+        done = self._progress
+        self._progress = dataclasses.replace(
+            done,
+            matches=done.matches + len(results),
+            timeouts=done.timeouts + (len(results.timeouts) if self._with_timeouts else 0),
+            late=done.late + len(results.late),
+        )
+        return results
+
+    def _route(self, batch: Batch) -> Iterator[tuple[Engine, pa.RecordBatch, Any]]:
+        """Yield (engine, its rows, their positions), in the order in which the partitions appear in the batch."""
+        positions = np.arange(batch.first, batch.first + batch.rows.num_rows, dtype=np.int64)
+        if self._partition is None:
+            yield self._engine(None), batch.rows, positions
+            return
+        names = batch.rows.schema.names
+        if self._partition not in names:
+            near = difflib.get_close_matches(self._partition, names, 1)
+            hint = f"; did you mean `{near[0]}`?" if near else f"; the columns are {', '.join(names)}"
+            raise SchemaError(f"partition column `{self._partition}` is not in {self._source.name}{hint}")
+        encoded = batch.rows.column(self._partition).dictionary_encode(null_encoding="encode")
+        codes = encoded.indices.to_numpy(zero_copy_only=False)
+        values = encoded.dictionary.to_pylist()
+        if len(values) == 1:
+            yield self._engine(values[0]), batch.rows, positions
+            return
+        order = np.argsort(codes, kind="stable")
+        ends = np.cumsum(np.bincount(codes, minlength=len(values)))
+        for value, indexes in zip(values, np.split(order, ends[:-1]), strict=True):
+            yield self._engine(value), batch.rows.take(pa.array(indexes)), positions[indexes]
+
+    def _engine(self, partition: Hashable) -> Engine:
+        engine = self._engines.get(partition)
+        if engine is None:
+            if len(self._engines) == MAX_PARTITIONS:
+                raise LimitError(
+                    f"partition column `{self._partition}` has more than {MAX_PARTITIONS:,} values; if it is a key, "
+                    f'say pattern.by("{self._partition}") instead'
+                )
+            engine = self._engines[partition] = self._make_engine()
+        return engine
+
+
+def replay(
+    source: Any,
+    patterns: Patterns,
+    *,
+    time: str,
+    unit: str | None = None,
+    out_of_order: DurationLike | int = 0,
+    partition: str | None = None,
+    timeouts: bool = False,
+    keep: Sequence[str] | None = None,
+    batch_size: int = 65_536,
+    format: str | None = None,
+    types: Mapping[str, pa.DataType] | None = None,
+    **limits: Any,
+) -> Replay:
+    """Run patterns over a log, as they would have run live.
+
+    Args:
+        source: a path ("-" is standard input), a `fyke.io.Source`, Arrow data, a frame, or an iterable of rows; rows
+            in the order of their arrival.
+        patterns: one pattern, several, or several by name.
+        time: the column of the event time: timestamps, text in ISO 8601, or numbers with `unit`.
+        unit: "s", "ms", "us" or "ns", the unit of a time that is a number.
+        out_of_order: how far an event may lie behind one that arrived before it; what is further behind is late.
+        partition: a column by whose values the log is split, each part with its own watermark.
+        timeouts: give partial matches whose time ran out, too.
+        keep: columns that a match shall hold beside those of its pattern. Default: all.
+        batch_size: rows per push; changes nothing but speed.
+        format: what the file is, if its name does not say it.
+        types: types of columns that text should be read as.
+        limits: bounds as `Engine` takes them: max_partials, max_memory, key_ttl and their policies.
+
+    Raises:
+        DefinitionError: a wrong pattern or option. Reading raises DataError and SchemaError.
+
+    >>> import fyke
+    >>> from fyke import col
+    >>> rows = [{"ts": 1, "card": "a", "amount": 0.5}, {"ts": 9, "card": "a", "amount": 900.0}]
+    >>> spree = fyke.begin("probe", col.amount < 1).followed_by("spree", col.amount > 500).within("10m").by("card")
+    >>> for match in fyke.replay(rows, spree, time="ts", unit="s"):
+    ...     print(match.key, match["probe"]["amount"], match["spree"]["amount"])
+    a 0.5 900.0
+    """
+    if batch_size < 1:
+        raise DefinitionError(f"batch_size must be at least 1, got {batch_size}")
+    every = [patterns] if isinstance(patterns, Pattern) else patterns
+    wanted = _columns_needed(every.values() if isinstance(every, Mapping) else every, keep)
+    if wanted is not None:
+        wanted = [*dict.fromkeys([time, *([partition] if partition else []), *wanted])]
+    found: Source
+    if isinstance(source, str | os.PathLike):
+        found = open_log(source, format=format, columns=wanted, types=types, times=[time], batch_size=batch_size)
+    elif isinstance(source, Source):
+        found = source
+    else:
+        found = Memory(source, columns=wanted, batch_size=batch_size)
+
+    def make_engine() -> Engine:
+        return Engine(patterns, time=time, unit=unit, out_of_order=out_of_order, keep=keep, timeouts=timeouts, **limits)
+
+    make_engine()  # so that a wrong definition is an error here, not when the log is read
+    return Replay(found, make_engine, partition, timeouts)
+
+
+def _columns_needed(patterns: Iterable[Pattern], keep: Sequence[str] | None) -> list[str] | None:
+    """Return what the patterns and their matches read, None if that is everything (all kept, or Python looks)."""
+    if keep is None:
+        return None
+    names = list(keep)
+    for pattern in patterns:
+        for _, expression in pattern.expressions():
+            if any(isinstance(node, Call) for node in walk(expression)):
+                return None
+            names += columns(expression)
+    return names
+
+
+def _concat(tables: list[pa.Table]) -> pa.Table:
+    """Return the tables one after the other; a column that came later is null before, int64 gives way to float64."""
+    filled = [table for table in tables if table.num_rows] or tables[-1:]
+    return pa.concat_tables(filled, promote_options="permissive")
+
+
+def _sum(parts: list[Statistics]) -> Statistics:
+    raise NotImplementedError
