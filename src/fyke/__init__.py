@@ -11,6 +11,7 @@ from fyke.errors import (
     SkipError,
     StateError,
 )
+from fyke.explain import diagram_mermaid, diagram_text
 from fyke.expr import Expr, call, col, func, lit, prev, ref
 from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
 from fyke.schema import Field, Schema
@@ -35,6 +36,8 @@ __all__ = [
     "begin",
     "call",
     "col",
+    "diagram_mermaid",
+    "diagram_text",
     "func",
     "lit",
     "prev",
