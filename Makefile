@@ -33,7 +33,7 @@ $(VENV)/.created:
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
-	@touch $@
+	@touch $@ && touch $(VENV)/.built  # an editable install compiles, too
 
 $(VENV)/.built: $(VENV)/.installed $(BUILD_INPUTS)
 	$(BIN)/python setup.py --quiet build_ext --inplace --build-temp build/release
