@@ -17,6 +17,7 @@ LAYERS = [
     ["duration", "expr"],
     ["pattern", "schema"],
     ["plan", "automaton"],
+    ["lower"],
     ["compiler", "explain"],
     ["_core", "match"],
     ["engine"],
