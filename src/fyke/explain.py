@@ -1,7 +1,7 @@
 """A pattern as a drawing: text for the terminal, Mermaid for documents. Pure functions of the Pattern.
 
-Stages are boxes, top to bottom; the contiguity stands on the arrow before a box, with the gap that bounds it; a group is a
-frame around its stages; what holds for the whole pattern (key, window, skip strategy) stands above and below.
+Stages are boxes, top to bottom; the contiguity stands on the arrow before a box, with the gap that bounds it; a group
+is a frame around its stages; what holds for the whole pattern (key, window, skip) stands above and below.
 """
 
 from __future__ import annotations
@@ -217,8 +217,8 @@ def _mermaid_stages(
             lines.append(f"{margin}end")
         else:
             name = ("NOT " if stage.negated else "") + str(stage.name)
-            rows = [f"<b>{_escaped(name)}</b>" + (f" {words}" if words else ""), *map(_escaped, _condition_lines(stage))]
-            label = "<br/>".join(rows)
+            title = f"<b>{_escaped(name)}</b>" + (f" {words}" if words else "")
+            label = "<br/>".join([title, *map(_escaped, _condition_lines(stage))])
             lines.append(f'{margin}{node}{{{{"{label}"}}}}' if stage.negated else f'{margin}{node}["{label}"]')
         if ids:
             arrows.append(f"{ids[-1]} {'-.-x' if stage.negated else '-->'}|{_escaped(_arrow_words(stage))}| {node}")

@@ -441,9 +441,17 @@ class _Typer:
         return "bool"
 
     def arithmetic(self, op: str, left: Expr, right: Expr, expected: str | None) -> str:
-        one, other = self.visit(left), self.visit(right)
+        if op == "truediv" and isinstance(right, ex.Literal) and isinstance(right.value, dt.timedelta):
+            # (this time - that time) / timedelta(hours=1): the number of hours between them.
+            expected = "duration"
+        else:
+            expected = expected if op in ("add", "sub") else None
+        one = self.visit(left, expected)
+        other = self.visit(right, expected)
         if self.open(one) is not None and self.open(other) is not None and (op, expected) == ("sub", "duration"):
             self.tell(one, "timestamp")
+        if op == "truediv" and self.open(one) is not None and self.final(other) == "duration":
+            self.tell(one, "duration")
         if op in ("add", "sub"):
             # What stands beside a time: the same in a difference of times, else a duration.
             for kind, beside in ((one, other), (other, one)):
@@ -463,6 +471,7 @@ class _Typer:
             ("add", "duration", "timestamp"): "timestamp",
             ("add", "duration", "duration"): "duration",
             ("sub", "duration", "duration"): "duration",
+            ("truediv", "duration", "duration"): "float64",
         }
         result = times.get((op, *kinds))
         if result is None:

@@ -38,6 +38,8 @@ MINUTE = dt.timedelta(minutes=1)
         (col.took - MINUTE, "duration"),
         ((col.took - MINUTE).abs(), "duration"),
         (-col.took, "duration"),
+        (col.took / MINUTE, "float64"),
+        ((col.ts - ref("a").ts) / MINUTE * 5, "float64"),
         (ref("a").n.sum(), "int64"),
         (ref("a").n.sum(empty=0.5), "float64"),
         (ref("a").n.avg(), "float64"),
@@ -119,6 +121,8 @@ def test_a_wrong_type_is_an_error_that_quotes_the_part(expression: Expr, says: s
         ([~col.x | (col.y == False)], {"x": "bool", "y": "bool"}),  # noqa: E712
         ([col.x > NOON], {"x": "timestamp"}),
         ([col.x - prev.x < MINUTE], {"x": "timestamp"}),
+        ([(col.x - ref("a").x) / MINUTE > col.y], {"x": "timestamp", "y": "float64"}),
+        ([col.x / MINUTE > 5], {"x": "duration"}),
         ([col.x - MINUTE > col.y], {"x": "timestamp", "y": "timestamp"}),
         ([col.x - NOON > MINUTE], {"x": "timestamp"}),
         ([col.x != ref("a").x], {"x": "any"}),
