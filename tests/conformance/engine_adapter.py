@@ -17,8 +17,8 @@ from tests.unit.corpus_patterns import to_pattern
 from .cases import Case, Outcome
 
 
-def run_on_engine(case: Case) -> Outcome:
-    """Run one case."""
+def run_on_engine(case: Case, batch: str | None = None) -> Outcome:
+    """Run one case, in batches of the given size or of the environment's."""
     try:
         pattern = to_pattern(case["pattern"])
         engine = fyke.Engine(pattern, time="t", unit="ns", timeouts=True, max_partials=100_000)
@@ -28,17 +28,16 @@ def run_on_engine(case: Case) -> Outcome:
     outcome = Outcome()
     translate = Translator([row["t"] for row in rows], outcome)
     try:
-        for batch in batches(rows, case):
-            translate(engine.push(batch))
+        for part in batches(rows, case, batch or os.environ.get("FYKE_CONFORMANCE_BATCH", "all")):
+            translate(engine.push(part))
         translate(engine.flush())
     except fyke.SkipError as error:
         outcome.error_kind, outcome.error_at = "runtime", error.position
     return outcome
 
 
-def batches(rows: list[dict[str, Any]], case: Case) -> list[list[dict[str, Any]]]:
-    """Cut the rows as the environment says; one by one where a strategy may throw, to see what came before."""
-    size = os.environ.get("FYKE_CONFORMANCE_BATCH", "all")
+def batches(rows: list[dict[str, Any]], case: Case, size: str) -> list[list[dict[str, Any]]]:
+    """Cut the rows into batches; one by one where a strategy may throw, to see what came before."""
     if (case["pattern"].get("skip") or {}).get("throw"):
         size = "1"
     step = max(len(rows), 1) if size == "all" else int(size)
@@ -56,9 +55,9 @@ class Translator:
     def __call__(self, results: fyke.Results) -> None:
         for match in results:
             self.outcome.matches.append(ids(match))
-            kind, _ = match.cause
-            where = match.cause[1] if kind == "event" else self.place(match.cause)
-            self.outcome.match_at.append(["event" if kind == "event" else "time", where])
+            kind, position = match.cause
+            by_event = kind == "event"
+            self.outcome.match_at.append(["event", position] if by_event else ["time", self.place(match.cause)])
         for timeout in results.timeouts:
             told = {"partial": ids(timeout), "t": timeout.released, "at": self.place(timeout.cause)}
             self.outcome.timeouts.append(told)
