@@ -14,7 +14,10 @@ CSRC = ROOT / "csrc"
 # and know nothing of how they run; the engine knows no source; a source knows no engine; the rest ties them together.
 LAYERS = [
     ["errors"],
-    ["duration", "expr"],
+    ["duration", "literals"],
+    ["expr"],
+    ["stage"],
+    ["rules", "stored"],
     ["pattern", "schema"],
     ["plan", "automaton"],
     ["lower"],
@@ -29,7 +32,7 @@ SAME_LAYER = {"plan": {"automaton"}, "compiler": set(), "explain": {"compiler"},
 BESIDE = {
     "io": {"errors", "io"},
     "generate": {"errors"},
-    "replay": {"io", "duration", "engine", "errors", "expr", "match", "pattern"},
+    "replay": {"io", "duration", "engine", "errors", "expr", "match", "pattern", "schema"},
     "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},
     "__main__": {"cli"},
 }

@@ -10,18 +10,15 @@ ever asks for.
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
 import importlib
 import inspect
 import keyword
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from decimal import Decimal
-from typing import Any, ClassVar, Final, NoReturn, TypeAlias
+from typing import Any, ClassVar, Final, NoReturn
 
 from fyke.errors import ExpressionError
+from fyke.literals import Value, plain, value_code, value_from_json, value_to_json
 
 __all__ = [
     "Agg",
@@ -52,8 +49,6 @@ __all__ = [
     "walk",
 ]
 
-Value: TypeAlias = bool | int | float | str | bytes | dt.datetime | dt.date | dt.timedelta
-
 ARITHMETIC: Final = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%"}
 COMPARISONS: Final = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 LOGICAL: Final = {"and": "&", "or": "|"}
@@ -74,7 +69,6 @@ _PRECEDENCE: Final = (
     | {"or": _OR, "and": _AND, "add": _SUM, "sub": _SUM}
     | dict.fromkeys(("mul", "truediv", "floordiv", "mod"), _PRODUCT)
 )
-_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
 class Expr:
@@ -166,7 +160,7 @@ class Expr:
             raise ExpressionError(f"{self!r}.is_in({values!r}): a list of values is needed, write is_in([{values!r}])")
         if isinstance(values, Expr) or not isinstance(values, Iterable):
             raise ExpressionError(f"{self!r}.is_in({values!r}): a list of plain values is needed")
-        return IsIn(self, tuple(map(_plain, values)))
+        return IsIn(self, tuple(map(plain, values)))
 
     def is_null(self) -> Unary:
         """Build "the value is missing".
@@ -406,7 +400,7 @@ class Literal(Expr):
     value: Value
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "value", _plain(self.value))
+        object.__setattr__(self, "value", plain(self.value))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -449,17 +443,17 @@ class IsIn(Expr):
 
     def __post_init__(self) -> None:
         _require_exprs("is_in", self.arg)
-        values = list(dict.fromkeys((type(value), value) for value in map(_plain, self.values)))
+        values = list(dict.fromkeys((type(value), value) for value in map(plain, self.values)))
         kinds = {kind for kind, _ in values}
-        plain: tuple[Value, ...] = tuple(value for _, value in values)
+        kept: tuple[Value, ...] = tuple(value for _, value in values)
         if kinds == {int, float}:
-            if any(isinstance(value, int) and abs(value) > 2**53 for value in plain):
-                raise ExpressionError(f"is_in({list(plain)!r}): an integer beyond 2**53 beside floats would be rounded")
-            plain = tuple(dict.fromkeys(float(value) for value in plain))  # type: ignore[arg-type]
+            if any(isinstance(value, int) and abs(value) > 2**53 for value in kept):
+                raise ExpressionError(f"is_in({list(kept)!r}): an integer beyond 2**53 beside floats would be rounded")
+            kept = tuple(dict.fromkeys(float(value) for value in kept))  # type: ignore[arg-type]
         elif len(kinds) > 1:
             names = " and ".join(sorted(kind.__name__ for kind in kinds))
-            raise ExpressionError(f"is_in({list(plain)!r}): the values must be of one type, not {names}")
-        object.__setattr__(self, "values", plain)
+            raise ExpressionError(f"is_in({list(kept)!r}): the values must be of one type, not {names}")
+        object.__setattr__(self, "values", kept)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -762,13 +756,13 @@ def to_json(expression: Expr) -> dict[str, Any]:
         case Agg(fn, stage, column, empty):
             return {"op": "agg", "fn": fn, "stage": stage, "column": column, "empty": _number_to_json(empty)}
         case Literal(value):
-            return {"op": "lit", **_value_to_json(value)}
+            return {"op": "lit", **value_to_json(value)}
         case Unary(op, arg):
             return {"op": op, "arg": to_json(arg)}
         case Binary(op, left, right):
             return {"op": op, "left": to_json(left), "right": to_json(right)}
         case IsIn(arg, values):
-            return {"op": "is_in", "arg": to_json(arg), "values": [_value_to_json(value) for value in values]}
+            return {"op": "is_in", "arg": to_json(arg), "values": [value_to_json(value) for value in values]}
         case StrOp(op, arg, pattern):
             return {"op": op, "arg": to_json(arg), "pattern": pattern}
         case Func(fn, args):
@@ -813,13 +807,13 @@ def _from_json(node: Mapping[str, Any], callables: bool) -> Expr:
     if op == "agg":
         return Agg(node["fn"], node["stage"], node["column"], _number_from_json(node["empty"]))
     if op == "lit":
-        return Literal(_value_from_json(node))
+        return Literal(value_from_json(node))
     if op in UNARY_OPS:
         return Unary(op, _from_json(node["arg"], callables))
     if op in BINARY_SIGNS:
         return Binary(op, _from_json(node["left"], callables), _from_json(node["right"], callables))
     if op == "is_in":
-        return IsIn(_from_json(node["arg"], callables), tuple(map(_value_from_json, node["values"])))
+        return IsIn(_from_json(node["arg"], callables), tuple(map(value_from_json, node["values"])))
     if op in STRING_OPS:
         return StrOp(op, _from_json(node["arg"], callables), node["pattern"])
     if op == "func":
@@ -834,49 +828,12 @@ def _from_json(node: Mapping[str, Any], callables: bool) -> Expr:
     raise ExpressionError(f"unknown op {op!r} in the JSON of an expression")
 
 
-def _value_to_json(value: Value) -> dict[str, Any]:
-    if isinstance(value, bool):
-        return {"type": "bool", "value": value}
-    if isinstance(value, int):
-        return {"type": "int", "value": value}
-    if isinstance(value, float):
-        return {"type": "float", "value": value if math.isfinite(value) else repr(value)}
-    if isinstance(value, str):
-        return {"type": "str", "value": value}
-    if isinstance(value, bytes):
-        return {"type": "bytes", "value": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, dt.datetime):
-        return {"type": "datetime", "value": value.isoformat()}
-    if isinstance(value, dt.date):
-        return {"type": "date", "value": value.isoformat()}
-    return {"type": "timedelta", "value": value // dt.timedelta(microseconds=1)}
-
-
-def _value_from_json(node: Mapping[str, Any]) -> Value:
-    kind, value = node["type"], node["value"]
-    if kind in ("bool", "int", "str"):
-        if type(value).__name__ != kind:
-            raise ExpressionError(f"literal {value!r} in JSON is said to be {kind} but is not")
-        return value  # type: ignore[no-any-return]
-    if kind == "float":
-        return float(value)
-    if kind == "bytes":
-        return base64.b64decode(value, validate=True)
-    if kind == "datetime":
-        return dt.datetime.fromisoformat(value)
-    if kind == "date":
-        return dt.date.fromisoformat(value)
-    if kind == "timedelta":
-        return dt.timedelta(microseconds=value)
-    raise ExpressionError(f"unknown type {kind!r} of a literal in JSON")
-
-
 def _number_to_json(value: int | float | None) -> dict[str, Any] | None:
-    return None if value is None else _value_to_json(value)
+    return None if value is None else value_to_json(value)
 
 
 def _number_from_json(node: Mapping[str, Any] | None) -> int | float | None:
-    return None if node is None else _value_from_json(node)  # type: ignore[return-value]  # Agg checks it
+    return None if node is None else value_from_json(node)  # type: ignore[return-value]  # Agg checks it
 
 
 # --- writing them out -----------------------------------------------------------------------------------------------
@@ -892,10 +849,10 @@ def _write(expression: Expr) -> tuple[str, int]:
         case Agg(fn, _, _, empty):
             bare = _bare_ref(expression)
             if empty is not None:
-                return f"{bare}.{fn}(empty={_write_value(empty)})", _ATOM
+                return f"{bare}.{fn}(empty={value_code(empty)})", _ATOM
             return (bare if fn == "last" else f"{bare}.{fn}()"), _ATOM
         case Literal(value):
-            return f"lit({_write_value(value)})", _ATOM
+            return f"lit({value_code(value)})", _ATOM
         case Unary("is_null", arg):
             return f"{_wrapped(arg, _ATOM)}.is_null()", _ATOM
         case Unary(op, arg):
@@ -905,11 +862,14 @@ def _write(expression: Expr) -> tuple[str, int]:
             # Python chains comparisons, so neither side of one may be a bare comparison; the others group to the left.
             left_text = _wrapped(left, binds + (op in COMPARISONS))
             # A plain value is written as such beside an expression; two of them would be computed by Python.
-            plain_right = isinstance(right, Literal) and not isinstance(left, Call)
-            right_text = _write_value(right.value) if plain_right else _wrapped(right, binds + 1)  # type: ignore[attr-defined]
+            # Beside & and | no plain value but a bool is taken: it would be a comparison without brackets.
+            if isinstance(right, Literal) and (op not in LOGICAL or isinstance(right.value, bool)):
+                right_text = value_code(right.value)
+            else:
+                right_text = _wrapped(right, binds + 1)
             return f"{left_text} {BINARY_SIGNS[op]} {right_text}", binds
         case IsIn(arg, values):
-            return f"{_wrapped(arg, _ATOM)}.is_in([{', '.join(map(_write_value, values))}])", _ATOM
+            return f"{_wrapped(arg, _ATOM)}.is_in([{', '.join(map(value_code, values))}])", _ATOM
         case StrOp(op, arg, pattern):
             return f"{_wrapped(arg, _ATOM)}.{op}({pattern!r})", _ATOM
         case Func(fn, (arg,)):
@@ -927,15 +887,6 @@ def _write(expression: Expr) -> tuple[str, int]:
 def _wrapped(expression: Expr, at_least: int) -> str:
     text, binds = _write(expression)
     return text if binds >= at_least else f"({text})"
-
-
-def _write_value(value: Value) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"float('{value!r}')"
-    if isinstance(value, dt.datetime):
-        # Kept in UTC, so the zone need not be written.
-        return repr(value.replace(tzinfo=None))
-    return repr(value)
 
 
 def _bare_ref(expression: Agg) -> str:
@@ -992,46 +943,6 @@ def _logical(op: str, left: object, right: object) -> Binary:
                 "comparisons around & and | need brackets, as in (col.a > 1) & (col.b < 2)"
             )
     return _binary(op, left, right)
-
-
-def _plain(value: object) -> Value:
-    """Bring a constant to one of the plain Python types, or refuse it."""
-    module = type(value).__module__
-    if module == "numpy" and hasattr(value, "item") and not isinstance(value, str | bytes):
-        item = value.item()
-        if type(value).__name__ in ("datetime64", "timedelta64") and not isinstance(item, dt.date | dt.timedelta):
-            raise ExpressionError(f"{value!r}: write it as a datetime or timedelta (microseconds at the finest)")
-        value = item
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        if not _INT64_MIN <= value <= _INT64_MAX:
-            raise ExpressionError(f"{value} is beyond int64 ({_INT64_MIN} to {_INT64_MAX})")
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, dt.datetime):
-        if getattr(value, "nanosecond", 0):
-            raise ExpressionError(f"{value!r}: a constant time has microseconds at the finest")
-        zoned = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
-        return dt.datetime(
-            zoned.year, zoned.month, zoned.day, zoned.hour, zoned.minute, zoned.second, zoned.microsecond, dt.UTC
-        )
-    if isinstance(value, dt.date):
-        return dt.date(value.year, value.month, value.day)
-    if isinstance(value, dt.timedelta):
-        return dt.timedelta(value.days, value.seconds, value.microseconds)
-    if value is None:
-        raise ExpressionError("None is no value to compare with: write .is_null() or .is_not_null()")
-    if isinstance(value, Decimal):
-        raise ExpressionError(f"{value!r}: decimals are not supported in expressions; use an int or a float")
-    raise ExpressionError(
-        f"{value!r} is no constant: allowed are bool, int, float, str, bytes, datetime, date and timedelta"
-    )
 
 
 def _require_name(name: object, what: str) -> None:

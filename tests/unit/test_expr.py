@@ -257,3 +257,10 @@ def test_damaged_json_is_an_expression_error(node: Any) -> None:
     """Never a KeyError from inside."""
     with pytest.raises(ExpressionError):
         expr.from_json(node)
+
+
+def test_a_number_beside_a_logical_operator_is_written_as_lit() -> None:
+    """Found by the random test: `col.x & 0` is refused, so it is no code for the expression."""
+    expression = expr.Binary("and", expr.Column("x"), expr.Literal(0))
+    assert repr(expression) == "col.x & lit(0)"
+    assert expression.equals(eval(repr(expression), NAMES))
