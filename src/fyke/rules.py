@@ -89,6 +89,9 @@ def check_gaps(stages: tuple[Stage, ...], window: int, copies: int = 1) -> None:
         laid_out = quantifier.min + 1 if quantifier.max is None else quantifier.max
         if stage.group is not None:
             check_gaps(stage.group, window, copies * laid_out)
+        elif stage.contiguity == "not_followed_by":
+            # Only in the last place does it wait, see check_trailing_absence.
+            continue
         elif quantifier.kind == "one":
             _require_gap(stage, stage.within, window, ".within(gap=...)")
         elif copies * laid_out > 1:
@@ -123,6 +126,8 @@ def check_trailing_absence(stages: tuple[Stage, ...], window: int | None) -> Non
         f"{last.title()}: .not_followed_by() as the last stage needs a window that says how long to wait: "
         'add .within("10m") or .within(gap="10m")',
     )
+    if last.contiguity == "not_followed_by" and window is not None:
+        _require_gap(last, last.within, window, ".within(gap=...)")
 
 
 def check_skip(stages: tuple[Stage, ...], strategy: Skip) -> None:
