@@ -22,12 +22,13 @@ LAYERS = [
     ["plan", "automaton"],
     ["lower"],
     ["compiler", "explain"],
-    ["_core", "match"],
+    ["_core"],
+    ["batches"],
+    ["match", "snapshot"],
     ["engine"],
     ["replay", "testing"],
     ["cli"],
 ]
-SAME_LAYER = {"plan": {"automaton"}, "compiler": set(), "explain": {"compiler"}, "match": {"_core"}}
 # Stand beside the layers: they import nothing of the package but what is named here.
 BESIDE = {
     "io": {"errors", "io"},
@@ -72,7 +73,7 @@ def allowed_for(part):
     if part in BESIDE:
         return BESIDE[part]
     layer = next(number for number, parts in enumerate(LAYERS) if part in parts)
-    return {earlier for parts in LAYERS[:layer] for earlier in parts} | SAME_LAYER.get(part, set())
+    return {earlier for parts in LAYERS[:layer] for earlier in parts}
 
 
 def modules():

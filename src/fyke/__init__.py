@@ -1,5 +1,6 @@
 """fyke: complex event processing in Python, with a compiled core."""
 
+from fyke.engine import Engine, Statistics
 from fyke.errors import (
     DataError,
     DefinitionError,
@@ -13,26 +14,38 @@ from fyke.errors import (
 )
 from fyke.explain import diagram_mermaid, diagram_text
 from fyke.expr import Expr, call, col, func, lit, prev, ref
+from fyke.match import Event, Match, Matches, Results, Rows
 from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
+from fyke.replay import Replay, replay
 from fyke.schema import Field, Schema
+
+__version__ = "0.1.0"
 
 __all__ = [
     "DataError",
     "DefinitionError",
+    "Engine",
+    "Event",
     "Expr",
     "ExpressionError",
     "Field",
     "FykeError",
     "LimitError",
+    "Match",
+    "Matches",
     "Pattern",
     "PatternError",
     "Quantifier",
+    "Replay",
+    "Results",
+    "Rows",
     "Schema",
     "SchemaError",
     "Skip",
     "SkipError",
     "Stage",
     "StateError",
+    "Statistics",
     "begin",
     "call",
     "col",
@@ -42,5 +55,6 @@ __all__ = [
     "lit",
     "prev",
     "ref",
+    "replay",
     "skip",
 ]

@@ -16,16 +16,15 @@ import numpy as np
 import pyarrow as pa
 
 from fyke.duration import DurationLike
-from fyke.engine import Engine, Results, Rows, Statistics
+from fyke.engine import Engine, Patterns, Statistics
 from fyke.errors import DefinitionError, LimitError, SchemaError
 from fyke.expr import Call, columns, walk
 from fyke.io import Batch, Source
 from fyke.io.files import open_log
 from fyke.io.memory import Memory
-from fyke.match import Match
+from fyke.match import Match, Results, Rows
 from fyke.pattern import Pattern
-
-Patterns = Pattern | Sequence[Pattern] | Mapping[str, Pattern]
+from fyke.schema import infer_schema
 
 # No topic has more; a column that has is a key, and a key belongs into the pattern.
 MAX_PARTITIONS = 4_096
@@ -254,13 +253,24 @@ def replay(
     """
     if batch_size < 1:
         raise DefinitionError(f"batch_size must be at least 1, got {batch_size}")
-    every = [patterns] if isinstance(patterns, Pattern) else patterns
-    wanted = _columns_needed(every.values() if isinstance(every, Mapping) else every, keep)
+    if isinstance(patterns, Pattern):
+        all_patterns = [patterns]
+    else:
+        all_patterns = list(patterns.values() if isinstance(patterns, Mapping) else patterns)
+    wanted = _columns_needed(all_patterns, keep)
     if wanted is not None:
         wanted = [*dict.fromkeys([time, *([partition] if partition else []), *wanted])]
     found: Source
     if isinstance(source, str | os.PathLike):
-        found = open_log(source, format=format, columns=wanted, types=types, times=[time], batch_size=batch_size)
+        found = open_log(
+            source,
+            format=format,
+            columns=wanted,
+            types=types,
+            times=[time],
+            texts=_texts(all_patterns),
+            batch_size=batch_size,
+        )
     elif isinstance(source, Source):
         found = source
     else:
@@ -279,11 +289,17 @@ def _columns_needed(patterns: Iterable[Pattern], keep: Sequence[str] | None) -> 
         return None
     names = list(keep)
     for pattern in patterns:
-        for _, expression in pattern.expressions():
+        for expression in [*(condition for _, condition in pattern.conditions()), *pattern.key]:
             if any(isinstance(node, Call) for node in walk(expression)):
                 return None
             names += columns(expression)
     return names
+
+
+def _texts(patterns: Iterable[Pattern]) -> list[str]:
+    """Return the columns that the patterns use as text."""
+    schemas = [infer_schema(pattern.conditions(), pattern.key) for pattern in patterns]
+    return [field.name for schema in schemas for field in schema if field.type == "string"]
 
 
 def _concat(tables: list[pa.Table]) -> pa.Table:
@@ -293,4 +309,7 @@ def _concat(tables: list[pa.Table]) -> pa.Table:
 
 
 def _sum(parts: list[Statistics]) -> Statistics:
-    raise NotImplementedError
+    """Return the counters of several engines added up; their watermark is the lowest."""
+    watermark = min((part.watermark for part in parts if part.watermark is not None), default=None)
+    names = [field.name for field in dataclasses.fields(Statistics) if field.name != "watermark"]
+    return Statistics(**{name: sum(getattr(part, name) for part in parts) for name in names}, watermark=watermark)

@@ -69,7 +69,7 @@ def test_partitions_find_what_engines_find_that_see_only_their_rows(tmp_path):
         table = run.to_arrow()
         assert table.num_rows == sum(part.num_rows for part in parts)
         assert run.progress.partitions == len(parts) == 8
-        assert run.statistics().events == 20_000
+        assert run.statistics().rows == 20_000
     assert table.num_rows > 0
 
 
@@ -127,7 +127,13 @@ def test_only_needed_columns_are_read_when_keep_says_what_matches_hold(tmp_path)
     match = next(iter(run))
     assert match["probe"]["part"] == 2
     assert match["probe"]["amount"] == 0.7
-    assert run.statistics().events == 5
+    assert run.statistics().rows == 5
+
+
+def test_a_csv_column_that_a_pattern_uses_as_text_is_read_as_text(tmp_path):
+    (tmp_path / "log.csv").write_text("ts,zip\n1,10115\n2,20095\n")
+    run = fyke.replay(tmp_path / "log.csv", fyke.begin("berlin", col.zip.starts_with("1")), time="ts", unit="s")
+    assert [match["berlin"]["zip"] for match in run] == ["10115"]
 
 
 def test_a_source_of_ones_own_can_be_replayed(tmp_path):
@@ -139,7 +145,7 @@ def test_a_source_of_ones_own_can_be_replayed(tmp_path):
 def test_a_replay_can_be_run_again_with_the_same_result():
     run = fyke.replay(ROWS, SPREE, time="ts", unit="s", out_of_order="1m")
     assert found(run) == found(run)
-    assert run.statistics().events == 5
+    assert run.statistics().rows == 5
 
 
 def test_leaving_a_replay_early_leaves_the_rest_unread():
@@ -159,7 +165,7 @@ def test_leaving_a_replay_early_leaves_the_rest_unread():
 def test_an_empty_log_finds_nothing_and_has_statistics():
     run = fyke.replay([], SPREE, time="ts", unit="s")
     assert list(run) == []
-    assert run.statistics().events == 0
+    assert run.statistics().rows == 0
     assert run.collect().matches.num_rows == 0
 
 

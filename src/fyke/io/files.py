@@ -140,6 +140,7 @@ def open_log(
     columns: Sequence[str] | None = None,
     types: Mapping[str, pa.DataType] | None = None,
     times: Sequence[str] = (),
+    texts: Sequence[str] = (),
     batch_size: int = 65_536,
 ) -> "Source":
     """Return the source that reads a JSONL, CSV or Parquet file, also compressed (the text formats), also from "-".
@@ -151,6 +152,8 @@ def open_log(
             lacks one of them, all are read: whoever misses it can then say which names are near.
         types: types of columns that the text should be read as, instead of what its values look like.
         times: columns of text to be read as ISO 8601 times; without a zone they are UTC.
+        texts: columns of CSV that are text, though their values may look like numbers; the other formats say so
+            themselves.
         batch_size: rows per batch, at most.
 
     Raises:
@@ -178,6 +181,7 @@ def open_log(
     if kind == "csv":
         is_tsv = format == "tsv" or (format is None and ".tsv" in log.path.lower())
         delimiter = "\t" if is_tsv else ","
+        types = dict.fromkeys(texts, pa.string()) | dict(types or {})
         return Csv(log, columns=columns, types=types, times=times, batch_size=batch_size, delimiter=delimiter)
     if compression is not None:
         raise DataError(f"{log.name}: Parquet is compressed inside; decompress the file first")
