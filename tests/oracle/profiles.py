@@ -19,7 +19,7 @@ class Profile:
     free_after_maximum: bool  # G: what comes after a greedy range's maximum is not held against the match
     loop_gaps: bool  # W: a gap bound guards every element of a loop, and groups
     absence_at_once: bool  # N: a branch waits for the trailing absence from the event that brought it there
-    not_spares_start: bool  # R (32): a NOT met by nothing taken yet stops nothing
+    not_spares_start: bool  # R: a NOT met by a match that has taken nothing ends nothing
 
     @property
     def deviations(self) -> str:
