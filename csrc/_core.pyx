@@ -1,0 +1,7 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, embedsignature=True
+"""The compiled core: a table of contents, in the order data flows."""
+
+include "externs.pxi"
+include "columns.pxi"   # Python values -> columns of a segment
+include "results.pxi"   # what a push found
+include "engine.pxi"    # Core: owns the stages; push() is the flow

@@ -1,0 +1,164 @@
+#include "arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK_BYTES ((size_t)1 << 18)
+
+/* Under ASan a freed block is poisoned, so that free lists do not hide a use after free. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define POISON(p, size) __asan_poison_memory_region(p, size)
+#define UNPOISON(p, size) __asan_unpoison_memory_region(p, size)
+#else
+#define POISON(p, size) ((void)0)
+#define UNPOISON(p, size) ((void)0)
+#endif
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t size;
+};
+
+static unsigned size_class(size_t size)
+{
+    if (size <= 256) {
+        return size == 0 ? 0 : (unsigned)((size - 1) / 16);
+    }
+    unsigned c = 16;
+    for (size_t s = 512; s < size; s <<= 1) {
+        c++;
+    }
+    return c;
+}
+
+static size_t class_size(unsigned c)
+{
+    return c < 16 ? (size_t)(c + 1) * 16 : (size_t)512 << (c - 16);
+}
+
+void arena_init(struct arena *a)
+{
+    memset(a, 0, sizeof *a);
+}
+
+void arena_free_all(struct arena *a)
+{
+    struct arena_chunk *c = a->chunks;
+    while (c != NULL) {
+        struct arena_chunk *next = c->next;
+        free(c);
+        c = next;
+    }
+    arena_init(a);
+}
+
+static bool fails_now(struct arena *a)
+{
+    return UNLIKELY(a->fail_after != 0) && --a->fail_after == 0;
+}
+
+static bool add_chunk(struct arena *a)
+{
+    struct arena_chunk *c = malloc(CHUNK_BYTES);
+    if (c == NULL) {
+        return false;
+    }
+    c->next = a->chunks;
+    c->size = CHUNK_BYTES;
+    a->chunks = c;
+    a->bump = (char *)c + 16;
+    a->bump_end = (char *)c + CHUNK_BYTES;
+    a->bytes_held += CHUNK_BYTES;
+    return true;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+    if (fails_now(a)) {
+        return NULL;
+    }
+    if (size > ARENA_SMALL) {
+        void *p = malloc(size);
+        if (p != NULL) {
+            a->bytes_used += size;
+            a->bytes_held += size;
+        }
+        return p;
+    }
+    const unsigned c = size_class(size);
+    const size_t rounded = class_size(c);
+    void *p = a->free_lists[c];
+    if (p != NULL) {
+        UNPOISON(p, rounded);
+        memcpy(&a->free_lists[c], p, sizeof(void *));
+    } else {
+        if ((size_t)(a->bump_end - a->bump) < rounded && !add_chunk(a)) {
+            return NULL;
+        }
+        p = a->bump;
+        a->bump += rounded;
+    }
+    a->bytes_used += rounded;
+    return p;
+}
+
+void arena_free(struct arena *a, void *p, size_t size)
+{
+    if (p == NULL) {
+        return;
+    }
+    if (size > ARENA_SMALL) {
+        free(p);
+        a->bytes_used -= size;
+        a->bytes_held -= size;
+        return;
+    }
+    const unsigned c = size_class(size);
+    memcpy(p, &a->free_lists[c], sizeof(void *));
+    a->free_lists[c] = p;
+    POISON(p, class_size(c));
+    a->bytes_used -= class_size(c);
+}
+
+void *arena_resize(struct arena *a, void *p, size_t old_size, size_t new_size)
+{
+    if (old_size > ARENA_SMALL && new_size > ARENA_SMALL) {
+        if (fails_now(a)) {
+            return NULL;
+        }
+        void *q = realloc(p, new_size);
+        if (q != NULL) {
+            a->bytes_used += new_size - old_size;
+            a->bytes_held += new_size - old_size;
+        }
+        return q;
+    }
+    void *q = arena_alloc(a, new_size);
+    if (q != NULL && p != NULL) {
+        memcpy(q, p, old_size < new_size ? old_size : new_size);
+        arena_free(a, p, old_size);
+    }
+    return q;
+}
+
+enum status arena_reserve(struct arena *a, void **items, uint32_t *capacity, uint64_t need, size_t item_size)
+{
+    if (LIKELY(need <= *capacity)) {
+        return STATUS_OK;
+    }
+    uint64_t bigger = *capacity == 0 ? 4 : (uint64_t)*capacity * 2;
+    if (bigger < need) {
+        bigger = need;
+    }
+    if (bigger > UINT32_MAX) {
+        return STATUS_NO_MEMORY;
+    }
+    void *p = arena_resize(a, *items, (size_t)*capacity * item_size, (size_t)bigger * item_size);
+    if (p == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    *items = p;
+    *capacity = (uint32_t)bigger;
+    return STATUS_OK;
+}

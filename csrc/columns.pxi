@@ -1,0 +1,287 @@
+# Rows as Python objects -> columns. The one place that reads Python values; Arrow data needs no decoding.
+#
+# A column is (values, offsets, valid): NumPy arrays laid out as in Arrow (offsets int64 and valid, a bitmap, may be None).
+
+import datetime as _dt
+import struct as _struct
+
+import numpy as np
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+
+from fyke.errors import DataError, FykeError, LimitError, SkipError, StateError
+
+_EPOCH = _dt.datetime(1970, 1, 1, tzinfo=_dt.timezone.utc)
+_EPOCH_NAIVE = _dt.datetime(1970, 1, 1)
+_EPOCH_DAY = _dt.date(1970, 1, 1).toordinal()
+_INT64_MIN = -(2**63)
+_INT64_MAX = 2**63 - 1
+_EXACT = 2**53
+
+
+cdef uintptr_t address_of(object buffer) except? 0:
+    """Where a contiguous buffer starts; the caller keeps it alive. 0 for None and for an empty one."""
+    cdef Py_buffer view
+    if buffer is None:
+        return 0
+    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+    cdef uintptr_t at = <uintptr_t> view.buf
+    PyBuffer_Release(&view)
+    return at
+
+
+def datetime_ns(value):
+    """Nanoseconds since the epoch of a datetime (naive: UTC)."""
+    delta = value - (_EPOCH_NAIVE if value.tzinfo is None else _EPOCH)
+    return (delta.days * 86_400_000_000 + delta.seconds * 1_000_000 + delta.microseconds) * 1000
+
+
+def encode_any(value):
+    """A key part whose type only the data knows, as bytes: a tag, then the value. Values of different types are different keys."""
+    if isinstance(value, (bool, np.bool_)):
+        return b"t" + bytes([value])
+    if isinstance(value, (int, np.integer)):
+        value = int(value)
+        return b"i" + value.to_bytes(8, "little", signed=True) if _INT64_MIN <= value <= _INT64_MAX else b"I%d" % value
+    if isinstance(value, str):
+        return b"s" + value.encode("utf-8", "surrogatepass")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return b"b" + bytes(value)
+    if isinstance(value, (float, np.floating)):
+        return b"f" + _struct.pack("<d", float(value) + 0.0 if value == value else float("nan"))
+    if isinstance(value, _dt.datetime):
+        return b"d" + datetime_ns(value).to_bytes(9, "little", signed=True)
+    if isinstance(value, _dt.date):
+        return b"D" + (value.toordinal() - _EPOCH_DAY).to_bytes(8, "little", signed=True)
+    if isinstance(value, _dt.timedelta):
+        return b"e" + ((value // _dt.timedelta(microseconds=1)) * 1000).to_bytes(9, "little", signed=True)
+    if isinstance(value, tuple):
+        parts = [encode_any(part) for part in value]
+        return b"(" + b"".join(len(p).to_bytes(8, "little") + p for p in parts)
+    uuid_bytes = getattr(value, "bytes", None)
+    if type(value).__name__ == "UUID" and isinstance(uuid_bytes, bytes):
+        return b"u" + uuid_bytes
+    if type(value).__name__ == "Decimal":
+        return b"c" + str(value.normalize()).encode()
+    raise TypeError
+
+
+_EXPECTED = {
+    "int64": "int", "float64": "a number", "bool": "bool", "string": "str", "bytes": "bytes", "timestamp": "datetime",
+    "duration": "timedelta", "date": "date", "any": "a key (int, str, bytes, bool, date, datetime, UUID or a tuple of them)",
+}
+
+
+def _wrong(str name, str type_, value, position, str note=""):
+    shown = repr(value)
+    if len(shown) > 60:
+        shown = shown[:57] + "..."
+    return DataError(
+        f"field `{name}`: expected {_EXPECTED[type_]}, got {type(value).__name__} {shown} at position {position}{note}"
+    )
+
+
+cdef int64_t _to_int64(value, str name, str type_, position) except? -1:
+    """The physical int64 of a value of a column of type int64, timestamp, duration or date."""
+    cdef object number
+    if type_ == "int64":
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+            raise _wrong(name, type_, value, position)
+        number = int(value)
+    elif type_ == "timestamp":
+        if isinstance(value, _dt.datetime):
+            number = getattr(value, "value", None)  # pandas keeps nanoseconds here
+            if not isinstance(number, int):
+                number = datetime_ns(value)
+        elif isinstance(value, np.datetime64):
+            number = int(value.astype("datetime64[ns]").astype("int64"))
+        else:
+            raise _wrong(name, type_, value, position)
+    elif type_ == "duration":
+        if isinstance(value, _dt.timedelta):
+            number = (value // _dt.timedelta(microseconds=1)) * 1000
+        elif isinstance(value, np.timedelta64):
+            number = int(value.astype("timedelta64[ns]").astype("int64"))
+        else:
+            raise _wrong(name, type_, value, position)
+    else:
+        if isinstance(value, _dt.datetime) or not isinstance(value, _dt.date):
+            raise _wrong(name, type_, value, position)
+        number = value.toordinal() - _EPOCH_DAY
+    if not _INT64_MIN <= number <= _INT64_MAX:
+        raise _wrong(name, type_, value, position, ": outside the range of int64")
+    return number
+
+
+cdef double _to_float64(value, str name, position) except? -1:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise _wrong(name, "float64", value, position)
+    if isinstance(value, (int, np.integer)) and not -_EXACT <= value <= _EXACT:
+        if int(float(value)) != value:
+            raise _wrong(name, "float64", value, position, ": not exact as float64; give a schema that says int64")
+    return value
+
+
+cdef class RowDecoder:
+    """Reads named fields of dicts, dataclasses and other objects into columns.
+
+    Args:
+        names, types: the columns. time: the time field's name, or None. scale: nanoseconds per unit of a numeric time, 0: it is a
+            datetime.
+    """
+
+    cdef list names
+    cdef list types
+    cdef str time_name
+    cdef int64_t scale
+    cdef str unit
+
+    def __init__(self, names, types, str time_name, int64_t scale, str unit):
+        self.names = list(names)
+        self.types = list(types)
+        self.time_name = time_name
+        self.scale = scale
+        self.unit = unit
+
+    cdef object field(self, object row, str name):
+        if type(row) is dict:
+            return (<dict> row).get(name)
+        if hasattr(row, "keys"):
+            return row.get(name) if hasattr(row, "get") else (row[name] if name in row.keys() else None)
+        return getattr(row, name, None)
+
+    cdef event_time_t time_of(self, object value, object position) except? -1:
+        cdef object number
+        if value is None:
+            raise DataError(f"field `{self.time_name}`: the event time is missing at position {position}")
+        if self.scale == 0:
+            if not isinstance(value, (_dt.datetime, np.datetime64)):
+                raise DataError(
+                    f"field `{self.time_name}`: expected datetime, got {type(value).__name__} {value!r:.60} at position {position}"
+                    + ("; say its unit with unit=\"s\", \"ms\", \"us\" or \"ns\"" if isinstance(value, (int, float)) else "")
+                )
+            number = _to_int64(value, self.time_name, "timestamp", position)
+        elif isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
+            number = int(value) * self.scale
+        elif isinstance(value, (float, np.floating)) and value == value and abs(value) < 1e19:
+            number = round(float(value) * self.scale)
+        else:
+            raise DataError(
+                f"field `{self.time_name}`: expected a number of {self.unit}, got {type(value).__name__} {value!r:.60} "
+                f"at position {position}"
+            )
+        if not _INT64_MIN < number < _INT64_MAX:
+            raise DataError(
+                f"field `{self.time_name}`: {value!r} {self.unit} at position {position} is outside the range of times (years 1677 "
+                "to 2262): is the unit right?"
+            )
+        return number
+
+    def decode(self, list rows, object first_position):
+        """(times, [(values, offsets, valid), ...]) of rows; raises DataError for the first value that does not fit."""
+        cdef Py_ssize_t n = len(rows), i
+        times = np.empty(n, np.int64)
+        cdef int64_t *out = <int64_t *> address_of(times)
+        if self.time_name is not None:
+            for i in range(n):
+                out[i] = self.time_of(self.field(rows[i], self.time_name), first_position + i)
+        return times, [self.column(rows, name, type_, first_position) for name, type_ in zip(self.names, self.types)]
+
+    cdef object column(self, list rows, str name, str type_, object first_position):
+        if type_ in ("string", "bytes", "any"):
+            return self.text_column(rows, name, type_, first_position)
+        cdef Py_ssize_t n = len(rows), i
+        cdef bint is_float = type_ == "float64", is_bool = type_ == "bool"
+        values = np.zeros(n, np.float64 if is_float else np.uint8 if is_bool else np.int64)
+        cdef void *data = <void *> address_of(values)
+        cdef object value
+        cdef object nulls = None
+        for i in range(n):
+            value = self.field(rows[i], name)
+            if value is None:
+                nulls = nulls or []
+                (<list> nulls).append(i)
+            elif is_float:
+                if type(value) is float:
+                    (<double *> data)[i] = value
+                else:
+                    (<double *> data)[i] = _to_float64(value, name, first_position + i)
+            elif is_bool:
+                if not isinstance(value, (bool, np.bool_)):
+                    raise _wrong(name, type_, value, first_position + i)
+                (<uint8_t *> data)[i] = bool(value)
+            else:
+                (<int64_t *> data)[i] = _to_int64(value, name, type_, first_position + i)
+        return values, None, _bitmap(n, nulls)
+
+    cdef object text_column(self, list rows, str name, str type_, object first_position):
+        cdef Py_ssize_t n = len(rows), i
+        offsets = np.zeros(n + 1, np.int64)
+        cdef int64_t *out = <int64_t *> address_of(offsets)
+        cdef list parts = []
+        cdef object value, nulls = None
+        for i in range(n):
+            value = self.field(rows[i], name)
+            if value is None:
+                nulls = nulls or []
+                (<list> nulls).append(i)
+                out[i + 1] = out[i]
+                continue
+            if type_ == "string":
+                if not isinstance(value, str):
+                    raise _wrong(name, type_, value, first_position + i)
+                value = value.encode("utf-8", "surrogatepass")
+            elif type_ == "bytes":
+                if not isinstance(value, (bytes, bytearray, memoryview)):
+                    raise _wrong(name, type_, value, first_position + i)
+                value = bytes(value)
+            else:
+                try:
+                    value = encode_any(value)
+                except TypeError:
+                    raise _wrong(name, type_, value, first_position + i) from None
+            parts.append(value)
+            out[i + 1] = out[i] + len(value)
+        data = np.frombuffer(b"".join(parts) or b"\0", np.uint8)
+        return data, offsets, _bitmap(n, nulls)
+
+
+cdef object _bitmap(Py_ssize_t n, object nulls):
+    """An Arrow validity bitmap without these rows; None if there are none."""
+    if nulls is None:
+        return None
+    valid = np.ones(n, np.bool_)
+    valid[nulls] = False
+    return np.packbits(valid, bitorder="little")
+
+
+cdef class Segment:
+    """A batch as the core holds it: columns that conditions read, times, positions, and the payload they came with.
+
+    Args:
+        times, positions: int64 and uint64 arrays.
+        columns: per plan column (values, offsets, valid, valid offset, wide, physical type, address shift in bytes), buffers or None.
+        source: the payload: a pyarrow RecordBatch, or a list of row objects.
+    """
+
+    cdef readonly object times
+    cdef readonly object positions
+    cdef readonly list columns
+    cdef readonly object source
+    cdef readonly object masks
+    cdef readonly Py_ssize_t n_rows
+    cdef readonly uint64_t n_bytes
+    cdef uint32_t id
+
+    def __init__(self, times, positions, list columns, source, uint64_t n_bytes):
+        self.times = times
+        self.positions = positions
+        self.columns = columns
+        self.source = source
+        self.n_rows = len(times)
+        self.n_bytes = n_bytes
+
+    def __len__(self):
+        return self.n_rows

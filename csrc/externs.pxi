@@ -1,0 +1,264 @@
+# Declarations of the C kernels, one block per header, in flow order.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy, memset
+
+cdef extern from "base.h" nogil:
+    ctypedef int64_t event_time_t
+    event_time_t TIME_MIN
+    event_time_t TIME_MAX
+    cdef enum status:
+        STATUS_OK, STATUS_NO_MEMORY, STATUS_BAD_PLAN, STATUS_BAD_SNAPSHOT, STATUS_TOO_MANY_PARTIALS, STATUS_TOO_MUCH_MEMORY
+        STATUS_SKIP_NO_ELEMENT, STATUS_SKIP_FIRST_ELEMENT, STATUS_CALLBACK
+    cdef struct failure:
+        status status
+        uint32_t pattern
+        uint32_t stage
+        uint64_t position
+        int64_t given
+        int64_t limit
+
+cdef extern from "arena.h" nogil:
+    cdef struct arena:
+        size_t bytes_used
+        size_t bytes_held
+        uint64_t fail_after
+    void arena_init(arena *a)
+    void arena_free_all(arena *a)
+    void *arena_alloc(arena *a, size_t size)
+    void arena_free(arena *a, void *p, size_t size)
+
+cdef extern from "event_store.h" nogil:
+    cdef struct column:
+        const void *data
+        const void *offsets
+        const uint8_t *valid
+        int64_t valid_offset
+        uint8_t type
+        uint8_t wide
+    cdef struct segment:
+        column *columns
+        const event_time_t *times
+        const uint64_t *positions
+        uint64_t *masks
+        uint64_t live
+        uint32_t n_rows
+        uint32_t in_use
+        uint32_t pinned
+        uint32_t listed
+    cdef struct event_ref:
+        uint32_t segment
+        uint32_t row
+    cdef struct event_store:
+        segment *segments
+        uint32_t n_segments
+        uint32_t *dead
+        uint32_t n_dead
+        uint64_t live
+    void event_store_init(event_store *s, arena *a, uint32_t n_columns, uint32_t mask_words)
+    void event_store_free(event_store *s)
+    status event_store_open(event_store *s, uint32_t *id)
+    void event_store_close(event_store *s, uint32_t id)
+    void event_retain(event_store *s, uint32_t segment)
+    void event_release(event_store *s, uint32_t segment)
+
+cdef extern from "plan.h" nogil:
+    cdef enum:
+        NO_PROGRAM
+    cdef struct program:
+        pass
+    cdef struct pattern:
+        uint32_t first_state
+        uint32_t n_states
+        uint32_t n_stages
+        uint32_t keyspace
+        uint32_t n_registers
+    cdef struct plan_state "state":
+        uint32_t kind
+    cdef struct keyspace_plan:
+        uint32_t needs_lag
+    cdef struct plan:
+        uint32_t n_columns
+        uint8_t *column_types
+        uint32_t mask_words
+        program *programs
+        uint32_t row_program
+        uint32_t computed_program
+        uint32_t max_registers
+        uint32_t n_patterns
+        pattern *patterns
+        plan_state *states
+        uint32_t n_keyspaces
+        keyspace_plan *keyspaces
+    status plan_load(plan *p, arena *a, const uint8_t *data, size_t size, const char **reason)
+    void plan_free(plan *p)
+    bint plan_register_is_node(const plan *p, const pattern *q, uint32_t slot)
+
+cdef extern from "predicate.h" nogil:
+    cdef enum:
+        VM_BLOCK
+        NO_SEGMENT
+    cdef struct vm:
+        pass
+    cdef struct vm_input:
+        const event_store *store
+        uint32_t segment
+        uint32_t first_row
+        const event_ref *refs
+        const event_ref *prev_refs
+    status vm_init(vm *v, arena *a, uint32_t n_registers)
+    void vm_free(vm *v)
+    void vm_run(vm *v, const plan *p, const program *g, const vm_input *i, uint32_t n, uint64_t *masks, uint32_t mask_words)
+
+cdef extern from "reorder.h" nogil:
+    cdef struct waiting:
+        event_time_t time
+        event_ref event
+    cdef struct reorder:
+        waiting *items
+        uint32_t head
+        uint32_t tail
+    cdef struct watermark:
+        int64_t out_of_order
+        event_time_t highest
+        event_time_t current
+    void watermark_see(watermark *w, event_time_t t)
+    void reorder_init(reorder *r, arena *a)
+    void reorder_free(reorder *r)
+    status reorder_add(reorder *r, waiting *rows, uint32_t n)
+    uint32_t reorder_due(const reorder *r, event_time_t watermark)
+    uint32_t reorder_size(const reorder *r)
+
+cdef extern from "keyspace.h" nogil:
+    cdef enum:
+        NO_SLOT
+        KEY_NULL
+    cdef struct key_slot:
+        uint32_t users
+        event_ref last
+        event_time_t last_time
+    cdef struct keyspace:
+        uint32_t n_keys
+        uint32_t n_slots
+        uint32_t *table
+        uint32_t table_size
+        key_slot *slots
+    status keyspace_slot(keyspace *k, const event_store *s, event_ref e, bint insert, uint32_t *slot)
+
+cdef extern from "match_graph.h" nogil:
+    cdef struct node:
+        uint64_t order
+        event_ref event
+        uint32_t parent
+        uint32_t references
+        uint32_t stage
+        uint32_t length
+    cdef struct match_graph:
+        node *nodes
+        uint32_t n_nodes
+        uint32_t n_live
+    uint32_t node_new(match_graph *g, event_ref event, uint64_t order, uint32_t stage, uint32_t parent)
+    void node_retain(match_graph *g, uint32_t id)
+    void node_release(match_graph *g, uint32_t id)
+
+cdef extern from "timers.h" nogil:
+    cdef struct timer:
+        event_time_t deadline
+        uint64_t birth
+        uint32_t owner
+    cdef struct timers:
+        timer *heap
+        uint32_t n
+
+cdef extern from "results.h" nogil:
+    cdef struct result:
+        uint32_t pattern
+        uint32_t kind
+        uint32_t cause
+        uint32_t n_events
+        uint64_t first_event
+        uint64_t cause_value
+        event_time_t released
+    cdef struct result_event:
+        uint32_t stage
+        event_ref event
+    cdef struct results:
+        result *rows
+        uint32_t n_rows
+        result_event *events
+        uint32_t n_events
+
+cdef extern from "nfa.h" nogil:
+    cdef enum:
+        NO_POSITION
+    cdef struct run:
+        event_time_t start_time
+        uint64_t start_order
+        event_time_t previous_time
+        uint32_t node
+        uint32_t state
+        uint64_t *registers
+    cdef struct completed:
+        uint64_t start_order
+        event_time_t start_time
+        uint32_t node
+    cdef struct keyed:
+        run *runs
+        completed *held
+        uint32_t n_runs
+        uint32_t n_held
+        uint32_t pattern
+        uint32_t slot
+        uint64_t birth
+        uint64_t overdue_after
+        event_time_t last_time
+    cdef struct nfa_options:
+        uint32_t timeouts
+        uint32_t max_partials_policy
+        uint32_t max_memory_policy
+        uint64_t max_partials
+        uint64_t max_memory
+        int64_t key_ttl
+    cdef struct nfa_counters:
+        uint64_t rows_stepped
+        uint64_t null_keys
+        uint64_t matches
+        uint64_t timeouts
+        uint64_t pruned
+        uint64_t stopped
+        uint64_t dropped_partials
+        uint64_t expired_keys
+    ctypedef int (*python_condition)(void *context, uint32_t callable, event_ref event, uint32_t node) noexcept nogil
+    cdef struct nfa:
+        match_graph graph
+        keyspace *keyspaces
+        timers timers
+        results results
+        nfa_counters counters
+        failure failure
+        python_condition callback
+        void *callback_context
+        keyed *keyed
+        uint32_t n_keyed
+        uint32_t n_keyed_live
+        uint64_t n_runs
+        uint64_t n_held
+        uint64_t order
+        event_time_t now
+        uint64_t position
+        uint64_t payload_bytes
+    status nfa_init(nfa *n, arena *a, const plan *p, event_store *s, const nfa_options *options)
+    void nfa_free(nfa *n)
+    size_t run_size(const nfa *n, uint32_t pattern)
+    run *run_at(run *runs, size_t size, uint32_t i)
+    bint nfa_cares(const nfa *n, const uint64_t *mask)
+    status nfa_step_rows(nfa *n, const waiting *rows, uint32_t n_rows)
+    status nfa_fire(nfa *n, event_time_t time)
+    status nfa_report_held(nfa *n)
+    const char *nfa_check(const nfa *n)
+    # restore
+    status nfa_restore_run(nfa *n, uint32_t keyed_id, const run *r)
+    status nfa_restore_held(nfa *n, uint32_t keyed_id, completed c)
+    status nfa_restore_last(nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, event_ref event)
+    status nfa_open_keyed(nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id)
+    status nfa_settle(nfa *n, uint32_t id)

@@ -1,0 +1,53 @@
+/* Keys to dense slots: one dictionary per distinct key expression, shared by the patterns that use it.
+ *
+ * A key of one integer column is hashed as it is; any other key is encoded (per part: a tag, then 8 bytes or size + bytes) and
+ * stored once. Open addressing, backward-shift deletion, so that a key that is gone leaves nothing behind. A slot lives while
+ * `users` > 0; slot ids are reused. Null parts: the row has no key (KEY_NULL).
+ */
+#ifndef FYKE_KEYSPACE_H
+#define FYKE_KEYSPACE_H
+
+#include "event_store.h"
+#include "plan.h"
+
+#define NO_SLOT UINT32_MAX
+#define KEY_NULL (UINT32_MAX - 1)
+
+struct key_slot {
+    uint64_t hash;
+    union {
+        int64_t i64;
+        char *bytes;
+    };
+    uint32_t size;  /* of bytes */
+    uint32_t users; /* patterns with state for the key, plus one for the lag; a free slot links the next one here */
+    struct event_ref last; /* lag: the key's latest event; NO_SEGMENT: none */
+    event_time_t last_time;
+};
+
+struct keyspace {
+    struct arena *arena;
+    const struct keyspace_plan *plan;
+    const uint32_t *columns;
+    bool integer;
+    uint32_t *table; /* slot + 1, 0: empty; size a power of two */
+    uint32_t table_size;
+    uint32_t n_keys;
+    struct key_slot *slots;
+    uint32_t n_slots; /* ever used */
+    uint32_t capacity;
+    uint32_t free_list; /* slot + 1 */
+    char *scratch;
+    uint32_t scratch_size;
+};
+
+MUST_CHECK enum status keyspace_init(struct keyspace *k, struct arena *arena, const struct plan *plan, uint32_t index);
+void keyspace_free(struct keyspace *k);
+
+/* The slot of the row's key: NO_SLOT if it has none yet and `insert` is false; KEY_NULL if a part is null.
+ * STATUS_NO_MEMORY leaves the dictionary as it was. A slot just inserted has no users. */
+MUST_CHECK enum status keyspace_slot(struct keyspace *k, const struct event_store *s, struct event_ref e, bool insert, uint32_t *slot);
+/* Frees a slot without users. */
+void keyspace_drop(struct keyspace *k, uint32_t slot);
+
+#endif

@@ -1,0 +1,191 @@
+/* The general run engine: per pattern and key a list of runs (partial matches), stepped by one event at a time.
+ *
+ *   row -> timers due before it -> for each pattern that the row's mask concerns: key slot -> step its runs -> completed
+ *       -> skip strategy -> results
+ *
+ * A run is a fixed-size record {start, last event, node in the match graph, state, registers}; the runs of a key lie side by
+ * side, ordered by their first event, so that what a window or a skip strategy ends is always a prefix. Cost of a row: one dictionary
+ * look-up and a test per run of its key; a row whose mask has no bit that matters costs nothing here.
+ * Semantics: docs/semantics.md.
+ */
+#ifndef FYKE_NFA_H
+#define FYKE_NFA_H
+
+#include "keyspace.h"
+#include "match_graph.h"
+#include "plan.h"
+#include "predicate.h"
+#include "reorder.h"
+#include "results.h"
+#include "timers.h"
+
+struct run {
+    event_time_t start_time;
+    uint64_t start_order;
+    event_time_t previous_time;
+    uint32_t node;
+    uint32_t state;
+    uint64_t registers[];
+};
+
+/* A finished run on its way out, or held back by a skip strategy. */
+struct completed {
+    uint64_t start_order;
+    event_time_t start_time;
+    uint32_t node;
+};
+
+/* What one pattern holds for one key. */
+struct keyed {
+    struct run *runs;
+    struct completed *held;
+    uint32_t n_runs, runs_capacity;
+    uint32_t n_held, held_capacity;
+    uint32_t pattern;
+    uint32_t slot; /* in the pattern's keyspace; free entries link the next one here */
+    uint64_t birth;
+    uint64_t overdue_after; /* position of the event that made a run already overdue, or NO_POSITION */
+    event_time_t last_time; /* of the latest event that was stepped, for key_ttl */
+};
+
+#define NO_POSITION UINT64_MAX
+
+enum limit_policy { LIMIT_ERROR = 0, LIMIT_DROP_OLDEST = 1, LIMIT_DROP_NEWEST = 2 };
+
+struct nfa_options {
+    uint32_t timeouts; /* report runs that time out */
+    uint32_t max_partials_policy;
+    uint32_t max_memory_policy;
+    uint32_t reserved;
+    uint64_t max_partials; /* 0: no bound */
+    uint64_t max_memory;
+    int64_t key_ttl;
+};
+
+struct nfa_counters {
+    uint64_t rows_stepped;
+    uint64_t null_keys;
+    uint64_t matches;
+    uint64_t timeouts;
+    uint64_t pruned;
+    uint64_t stopped;
+    uint64_t dropped_partials;
+    uint64_t expired_keys;
+};
+
+/* 1: holds, 0: does not, -1: raised. */
+typedef int (*python_condition)(void *context, uint32_t callable, struct event_ref event, uint32_t node);
+
+struct nfa {
+    struct arena *arena;
+    const struct plan *plan;
+    struct event_store *events;
+    struct match_graph graph;
+    struct keyspace *keyspaces;
+    struct timers timers;
+    struct timers *lag_timers; /* one a keyspace: when an idle key's last event is forgotten */
+    struct vm vm;
+    struct results results;
+    struct nfa_options options;
+    struct nfa_counters counters;
+    struct failure failure;
+    python_condition callback;
+    void *callback_context;
+
+    uint32_t **heads; /* per pattern: slot -> keyed + 1 */
+    uint32_t *head_capacities;
+    struct keyed *keyed;
+    uint32_t n_keyed, keyed_capacity, keyed_free; /* free list: index + 1 */
+    uint32_t n_keyed_live;
+    uint64_t n_runs;
+    uint64_t n_held;
+    uint64_t births;
+    uint64_t order; /* of the row being stepped */
+    uint64_t payload_bytes; /* what the owner's segments hold, counted towards max_memory */
+
+    /* the row being stepped */
+    struct event_ref event;
+    struct event_ref previous; /* of the key: lag */
+    uint32_t row; /* its place in the chunk */
+    event_time_t now;
+    uint64_t position;
+    const uint64_t *mask;
+
+    /* scratch */
+    struct run *out; /* successors */
+    uint32_t n_out, out_capacity;
+    struct completed *done;
+    uint32_t n_done, done_capacity;
+    struct completed *sort_space;
+    uint32_t sort_capacity;
+    uint8_t *condition_values;
+    uint64_t *condition_stamps;
+    uint64_t stamp;
+    uint32_t *slots; /* of the current row, one a keyspace */
+    struct run *start_run;
+    uint32_t largest_run;
+    uint64_t *care; /* union of the patterns' care words */
+    bool every_row;
+    uint64_t *chunk_masks;
+    struct event_ref *chunk_refs;
+    struct event_ref *chunk_previous;
+};
+
+MUST_CHECK enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan, struct event_store *events,
+                                const struct nfa_options *options);
+void nfa_free(struct nfa *n);
+
+static inline size_t run_size(const struct nfa *n, uint32_t pattern)
+{
+    return sizeof(struct run) + n->plan->patterns[pattern].n_registers * sizeof(uint64_t);
+}
+
+static inline struct run *run_at(struct run *runs, size_t size, uint32_t i)
+{
+    return (struct run *)((char *)runs + size * i);
+}
+
+/* Whether a row with this mask can concern any pattern. */
+static inline bool nfa_cares(const struct nfa *n, const uint64_t *mask)
+{
+    if (n->every_row) {
+        return true;
+    }
+    for (uint32_t w = 0; w < n->plan->mask_words; w++) {
+        if (mask[w] & n->care[w]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Steps rows in the order given (released by the reorder buffer), firing what is due before each. On failure n->failure says more. */
+MUST_CHECK enum status nfa_step_rows(struct nfa *n, const struct waiting *rows, uint32_t n_rows);
+/* Fires all deadlines <= time, in order. */
+MUST_CHECK enum status nfa_fire(struct nfa *n, event_time_t time);
+/* End of input: reports what skip strategies still hold back. */
+MUST_CHECK enum status nfa_report_held(struct nfa *n);
+
+/* --- parts, each in its own file */
+
+/* nfa_step.c: steps the runs of one key and starts a new one; successors and completions end up in k and n->done. */
+MUST_CHECK enum status nfa_step_key(struct nfa *n, struct keyed *k);
+/* nfa_emit.c: hands n->done on: reports it, or holds it until the skip strategy lets it go. */
+MUST_CHECK enum status nfa_emit(struct nfa *n, struct keyed *k, uint32_t cause, uint64_t cause_value, event_time_t released);
+MUST_CHECK enum status nfa_report(struct nfa *n, const struct keyed *k, uint32_t kind, uint32_t node, uint32_t cause, uint64_t cause_value,
+                                  event_time_t released);
+MUST_CHECK enum status nfa_complete(struct nfa *n, const struct run *run, uint32_t node);
+void nfa_drop_runs(struct nfa *n, struct keyed *k, uint32_t first, uint32_t count);
+
+/* For restore: a keyed state for (pattern, slot), which must have none. */
+MUST_CHECK enum status nfa_open_keyed(struct nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id);
+/* Append a run (registers included), a held match, or a key's last event; each keeps its own references, the caller gives none away. */
+MUST_CHECK enum status nfa_restore_run(struct nfa *n, uint32_t id, const struct run *run);
+MUST_CHECK enum status nfa_restore_held(struct nfa *n, uint32_t id, struct completed held);
+MUST_CHECK enum status nfa_restore_last(struct nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, struct event_ref event);
+/* Sets the timer of a keyed state from its runs; frees it if it is empty. */
+MUST_CHECK enum status nfa_settle(struct nfa *n, uint32_t id);
+/* The invariants in words; NULL if they hold. Walks everything. */
+const char *nfa_check(const struct nfa *n);
+
+#endif

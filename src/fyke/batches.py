@@ -1,0 +1,384 @@
+"""Data of any accepted shape -> Segments: the columns that the plan reads, plus the payload as it came.
+
+Arrow data (and NumPy structured arrays) keeps its columns where they are, cast only where their type is not the plan's. Rows (dicts, dataclasses,
+msgspec Structs, any object with attributes) are decoded into columns; the objects themselves are the payload.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fyke import expr as ex
+from fyke._core import RowDecoder, Segment, encode_any
+from fyke.errors import DataError
+from fyke.plan import BOOL, F64, I64, STR, ColumnPlan, Plan
+
+UNITS: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+ARROW_TYPES: Final = {I64: pa.int64(), F64: pa.float64(), BOOL: pa.uint8(), STR: pa.large_binary()}
+INT64: Final = np.iinfo(np.int64)
+
+Core = tuple[Any, Any, Any, int, int, int, int]
+"""A column as Segment takes it: values, offsets, valid, valid offset, wide, physical type, address shift."""
+
+
+def is_row(data: object) -> bool:
+    """Tell whether data is one row rather than many."""
+    if isinstance(data, Mapping):
+        return True
+    if isinstance(data, list | tuple | np.ndarray | pa.RecordBatch | pa.Table) or hasattr(data, "__arrow_c_stream__"):
+        return False
+    return (dataclasses.is_dataclass(data) and not isinstance(data, type)) or hasattr(data, "__struct_fields__")
+
+
+def arrow_batches(data: object) -> list[pa.RecordBatch] | None:
+    """Give data as record batches if it is Arrow's or NumPy's, without copying; None if it is rows."""
+    if isinstance(data, pa.RecordBatch):
+        return [data]
+    if isinstance(data, pa.Table):
+        return data.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], schema=data.schema)]
+    if isinstance(data, np.ndarray):
+        return [_from_structured(data)]
+    if hasattr(data, "__arrow_c_stream__"):
+        table = pa.RecordBatchReader.from_stream(data).read_all()
+        return table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
+    if hasattr(data, "__arrow_c_array__"):
+        batch = pa.record_batch(data)
+        return [batch]
+    return None
+
+
+def _from_structured(array: np.ndarray[Any, Any]) -> pa.RecordBatch:
+    if array.dtype.names is None:
+        raise DataError(f"a NumPy array of {array.dtype}: a structured array with named fields is needed")
+    flat = array.reshape(-1)
+    columns = {}
+    for name in array.dtype.names:
+        field = np.ascontiguousarray(flat[name])
+        if field.ndim != 1:
+            raise DataError(f"field `{name}`: a NumPy field of shape {field.shape[1:]} is not a scalar")
+        columns[name] = pa.array(field, from_pandas=False)
+    return pa.RecordBatch.from_pydict(columns)
+
+
+class Encoder:
+    """Makes Segments for one plan.
+
+    Args:
+        plan: says which columns to read.
+        time: the name of the time column.
+        unit: of a numeric time column: s, ms, us or ns; None: it holds timestamps.
+        keep: names of the payload's columns; None: all.
+    """
+
+    def __init__(self, plan: Plan, time: str, unit: str | None, keep: Sequence[str] | None) -> None:
+        self.plan = plan
+        self.time = time
+        self.unit = unit
+        self.keep = None if keep is None else tuple(keep)
+        inputs = [c for c in plan.columns if c.kind == "input"]
+        self.rows = RowDecoder(
+            [c.name for c in inputs], [c.type for c in inputs], time, 0 if unit is None else UNITS[unit], unit or ""
+        )
+        self.single: Callable[[Any, int], Any] | None = None
+
+    # -- rows
+
+    def from_rows(self, rows: list[Any], positions: np.ndarray[Any, Any]) -> Segment:
+        """Decode rows; positions are their arrival numbers."""
+        times, decoded = self.rows.decode(rows, int(positions[0]) if len(positions) else 0)
+        arrays = iter(decoded)
+        columns: list[Core | None] = []
+        for c in self.plan.columns:
+            if c.kind == "input":
+                values, offsets, valid = next(arrays)
+                columns.append((values, offsets, valid, 0, 1, c.physical, 0))
+            else:
+                columns.append(None)
+        n_bytes = 200 * len(rows)
+        return self._finish(times, positions, columns, rows, n_bytes)
+
+    # -- Arrow
+
+    def from_arrow(self, batch: pa.RecordBatch, positions: np.ndarray[Any, Any]) -> Segment:
+        """Borrow the batch's columns."""
+        first = int(positions[0]) if len(positions) else 0
+        times = self.arrow_times(batch, first)
+        columns: list[Core | None] = []
+        for c in self.plan.columns:
+            columns.append(self._arrow_column(batch, c, first) if c.kind == "input" else None)
+        payload = batch if self.keep is None else batch.select([n for n in batch.schema.names if n in self.keep])
+        return self._finish(times, positions, columns, payload, payload.nbytes)
+
+    def arrow_times(self, batch: pa.RecordBatch, first: int) -> np.ndarray[Any, Any]:
+        """Give the event times in ns; raises DataError for a missing, null or out-of-range one."""
+        if self.time not in batch.schema.names:
+            raise DataError(f"field `{self.time}`: no such column for the event time; there are {', '.join(batch.schema.names)}")
+        column = batch.column(self.time)
+        if column.null_count:
+            row = pc.index(pc.is_null(column), True).as_py()
+            raise DataError(f"field `{self.time}`: the event time is missing at position {first + row}")
+        if pa.types.is_timestamp(column.type):
+            if self.unit is not None:
+                raise DataError(f'field `{self.time}` holds timestamps: leave unit="{self.unit}" out')
+            try:
+                times = column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64()).to_numpy()
+            except pa.ArrowInvalid as error:
+                raise DataError(f"field `{self.time}`: a time is outside the years 1677 to 2262 ({error})") from None
+        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            times = self._scaled(column, first)
+        else:
+            raise DataError(f"field `{self.time}`: expected timestamps or numbers with a unit, got {column.type}")
+        if len(times) and (times.min() == INT64.min or times.max() == INT64.max):
+            raise DataError(f"field `{self.time}`: a time is outside the years 1677 to 2262")
+        return np.ascontiguousarray(times)
+
+    def _scaled(self, column: pa.Array, first: int) -> np.ndarray[Any, Any]:
+        if self.unit is None:
+            raise DataError(f'field `{self.time}` holds {column.type}: say its unit with unit="s", "ms", "us" or "ns"')
+        scale = UNITS[self.unit]
+        if pa.types.is_floating(column.type):
+            raw = column.to_numpy(zero_copy_only=False).astype(np.float64)
+            scaled = np.round(raw * scale)
+            bad = ~(np.abs(scaled) < 2.0**63)
+        else:
+            if pa.types.is_uint64(column.type):
+                raw = column.to_numpy(zero_copy_only=False)
+                bad = raw > np.uint64(INT64.max // scale)
+            else:
+                raw = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+                bad = (raw > INT64.max // scale) | (raw < -(INT64.max // scale))
+            scaled = raw
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DataError(
+                f"field `{self.time}`: {raw[row]} {self.unit} at position {first + row} is outside the range of times (years 1677 "
+                "to 2262): is the unit right?"
+            )
+        if pa.types.is_floating(column.type):
+            return scaled.astype(np.int64)
+        return scaled.astype(np.int64) if scale == 1 else scaled.astype(np.int64) * scale
+
+    def _arrow_column(self, batch: pa.RecordBatch, c: ColumnPlan, first: int) -> Core:
+        if c.name not in batch.schema.names:
+            return _core_column(pa.nulls(len(batch), ARROW_TYPES[c.physical]), c.physical)
+        column = batch.column(c.name)
+        try:
+            return _core_column(_canonical(column, c), c.physical)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError) as error:
+            raise DataError(
+                f"field `{c.name}`: expected {c.type}, got {column.type} in the batch at position {first}: {error}"
+            ) from None
+
+    # -- both
+
+    def _finish(
+        self, times: Any, positions: Any, columns: list[Core | None], source: Any, n_bytes: int
+    ) -> Segment:
+        n = len(times)
+        for i, c in enumerate(self.plan.columns):
+            if c.kind == "computed":
+                values = np.zeros(n, {I64: np.int64, F64: np.float64, BOOL: np.uint8}[c.physical])
+                columns[i] = (values, None, np.full(n // 8 + 1, 255, np.uint8), 0, 0, c.physical, 0)
+            elif c.kind == "regex":
+                columns[i] = self._regex(c, columns, n)
+            elif c.kind == "call":
+                columns[i] = self._call(c, source, n, positions)
+        return Segment(times, positions, columns, source, n_bytes)
+
+    def _regex(self, c: ColumnPlan, columns: list[Core | None], n: int) -> Core:
+        assert isinstance(c.source, ex.StrOp)
+        assert isinstance(c.source.arg, ex.Column)
+        name = c.source.arg.name
+        at = next(i for i, x in enumerate(self.plan.columns) if x.kind == "input" and x.name == name)
+        text = columns[at]
+        assert text is not None
+        strings = as_arrow(text, n)
+        if self.plan.columns[at].type == "string":
+            strings = strings.cast(pa.large_string())
+        return _core_column(pc.match_substring_regex(strings, c.source.pattern).cast(pa.uint8()), BOOL)
+
+    def _call(self, c: ColumnPlan, source: Any, n: int, positions: Any) -> Core:
+        assert isinstance(c.source, ex.Call)
+        fn = c.source.fn
+        values = np.fromiter((bool(fn(RowView(source, i))) for i in range(n)), np.uint8, n)
+        return (values, None, None, 0, 0, BOOL, 0)
+
+
+def _canonical(column: pa.Array, c: ColumnPlan) -> pa.Array:
+    """An array of the plan's physical type; raises ArrowInvalid or TypeError where that would change a value."""
+    arrow = column.type
+    if pa.types.is_dictionary(arrow):
+        return _canonical(column.dictionary_decode(), c)
+    if pa.types.is_null(arrow):
+        return pa.nulls(len(column), ARROW_TYPES[c.physical])
+    if c.type == "any":
+        return pa.array([None if v is None else encode_any(v) for v in column.to_pylist()], pa.large_binary())
+    if c.type in ("string", "bytes"):
+        if c.type == "string" and not _is_text(arrow):
+            raise TypeError(f"{arrow} is not a string")
+        if pa.types.is_binary(arrow) or pa.types.is_large_binary(arrow):
+            return column
+        if pa.types.is_fixed_size_binary(arrow) or pa.types.is_string(arrow):
+            return column.cast(pa.binary())
+        return column.cast(pa.large_binary())
+    if c.type == "bool":
+        if not pa.types.is_boolean(arrow):
+            raise TypeError(f"{arrow} is not a bool")
+        return column.cast(pa.uint8())
+    if c.type in ("int64", "float64"):
+        if not (pa.types.is_integer(arrow) or pa.types.is_floating(arrow)):
+            raise TypeError(f"{arrow} is not a number")
+        return column if arrow == ARROW_TYPES[c.physical] else column.cast(ARROW_TYPES[c.physical])
+    if c.type == "timestamp" and pa.types.is_timestamp(arrow):
+        return column.cast(pa.timestamp("ns", arrow.tz)).cast(pa.int64())
+    if c.type == "duration" and pa.types.is_duration(arrow):
+        return column.cast(pa.duration("ns")).cast(pa.int64())
+    if c.type == "date" and pa.types.is_date(arrow):
+        return column.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
+    raise TypeError(f"{arrow} is not a {c.type}")
+
+
+def _is_text(arrow: pa.DataType) -> bool:
+    return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow))
+
+
+def _core_column(array: pa.Array, physical: int) -> Core:
+    buffers = array.buffers()
+    valid = buffers[0] if array.null_count else None
+    if physical == STR:
+        wide = pa.types.is_large_binary(array.type) or pa.types.is_large_string(array.type)
+        offsets = buffers[1] if buffers[1] is not None and buffers[1].size else np.zeros(2, np.int64)
+        return (buffers[2], offsets, valid, array.offset, int(wide), physical, array.offset * (8 if wide else 4))
+    width = 1 if physical == BOOL else 8
+    return (buffers[1], None, valid, array.offset, 0, physical, array.offset * width)
+
+
+def as_arrow(column: Core, n: int) -> pa.Array:
+    """Give a core column as an Arrow array of its physical type, without copying."""
+    values, offsets, valid, valid_offset, wide, physical, shift = column
+    type_ = pa.binary() if physical == STR and not wide else ARROW_TYPES[physical]
+    buffers = [None if valid is None else pa.py_buffer(valid)]
+    if physical == STR:
+        buffers.append(pa.py_buffer(offsets))
+    buffers.append(pa.py_buffer(b"" if values is None else values))
+    return pa.Array.from_buffers(type_, n, buffers, offset=valid_offset)
+
+
+class Payloads:
+    """How segments are put together; the core calls it when it compacts."""
+
+    @staticmethod
+    def kind(source: Any) -> Any:
+        """Payloads of one kind can be put together."""
+        return "rows" if isinstance(source, list) else source.schema
+
+    @staticmethod
+    def gather(segments: Sequence[Segment], kept: Sequence[np.ndarray[Any, Any]]) -> Segment:
+        """Make one Segment of the kept rows of several whose payloads are of one kind."""
+        return gather(segments, kept)
+
+
+def gather(segments: Sequence[Segment], kept: Sequence[np.ndarray[Any, Any]]) -> Segment:
+    """Make one Segment of the kept rows of several whose payloads are of one kind."""
+    times = np.concatenate([s.times[rows] for s, rows in zip(segments, kept, strict=True)])
+    positions = np.concatenate([s.positions[rows] for s, rows in zip(segments, kept, strict=True)])
+    columns: list[Core] = []
+    for i in range(len(segments[0].columns)):
+        physical = segments[0].columns[i][5]
+        parts = [as_arrow(s.columns[i], len(s)).take(pa.array(rows)) for s, rows in zip(segments, kept, strict=True)]
+        columns.append(_core_column(pa.concat_arrays([p.cast(ARROW_TYPES[physical]) for p in parts]), physical))
+    source: Any
+    if isinstance(segments[0].source, list):
+        source = [s.source[row] for s, rows in zip(segments, kept, strict=True) for row in rows.tolist()]
+        n_bytes = 200 * len(source)
+    else:
+        tables = [pa.Table.from_batches([s.source]).take(pa.array(rows)) for s, rows in zip(segments, kept, strict=True)]
+        batches = pa.concat_tables(tables).combine_chunks().to_batches()
+        source = batches[0] if batches else segments[0].source.slice(0, 0)
+        n_bytes = source.nbytes
+    return Segment(times, positions, columns, source, n_bytes)
+
+
+# ------------------------------------------------------------------------------------------------ rows, seen one by one
+
+
+def field_names(source: Any, row: int) -> list[str]:
+    """Give the names of the fields of a row."""
+    if not isinstance(source, list):
+        return list(source.schema.names)
+    item = source[row]
+    if isinstance(item, Mapping):
+        return list(item)
+    if dataclasses.is_dataclass(item):
+        return [f.name for f in dataclasses.fields(item)]
+    struct = getattr(item, "__struct_fields__", None)
+    if struct is not None:
+        return list(struct)
+    return [n for n in vars(item) if not n.startswith("_")] if hasattr(item, "__dict__") else []
+
+
+def field_value(source: Any, row: int, name: str) -> Any:
+    """Give one field of a row as a Python value; KeyError if there is none."""
+    if not isinstance(source, list):
+        at = source.schema.get_field_index(name)
+        if at < 0:
+            raise KeyError(name)
+        return source.column(at)[row].as_py()
+    item = source[row]
+    if isinstance(item, Mapping):
+        return item[name]
+    try:
+        return getattr(item, name)
+    except AttributeError:
+        raise KeyError(name) from None
+
+
+class RowView(Mapping[str, Any]):
+    """A row as a read-only mapping; fields are attributes too."""
+
+    __slots__ = ("_row", "_source")
+
+    def __init__(self, source: Any, row: int) -> None:
+        self._source = source
+        self._row = row
+
+    def __getitem__(self, name: str) -> Any:
+        return field_value(self._source, self._row, name)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __iter__(self) -> Any:
+        return iter(field_names(self._source, self._row))
+
+    def __len__(self) -> int:
+        return len(field_names(self._source, self._row))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self)!r})"
+
+
+def rows_of(data: Any) -> list[Any]:
+    """Give an iterable of rows as a list; raises DataError if it is something else."""
+    if is_row(data):
+        return [data]
+    if isinstance(data, str | bytes) or not isinstance(data, Iterable):
+        raise DataError(
+            f"cannot take rows from {type(data).__name__}: give a dict, a dataclass or msgspec Struct, an iterable of them, a NumPy "
+            "structured array, or Arrow data"
+        )
+    rows = list(data)
+    for i, row in enumerate(rows):
+        if row is None or isinstance(row, str | bytes | int | float | dt.datetime):
+            raise DataError(f"row {i} of the batch is {type(row).__name__} {row!r:.60}: expected a dict or an object with fields")
+    return rows

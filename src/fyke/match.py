@@ -1,0 +1,448 @@
+"""What a push gives back: matches, timed-out partial matches, late rows. Objects are made when they are looked at.
+
+A result pins the segments it shows, and nothing else: it stays right however many pushes follow.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, overload
+
+import numpy as np
+import pyarrow as pa
+
+from fyke import expr as ex
+from fyke._core import RawResults, Segment
+from fyke.batches import RowView, field_names, field_value
+from fyke.plan import PatternPlan
+
+KINDS: Final = ("match", "timeout", "held")
+CAUSES: Final = ("event", "time", "after", "end")
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+
+
+def to_datetime(ns: int) -> dt.datetime:
+    """Give a time in ns as a datetime in UTC, rounded down to microseconds."""
+    return EPOCH + dt.timedelta(microseconds=ns // 1000)
+
+
+class Event(RowView):
+    """One event of a match: its fields by name, its event time in ns and its arrival position."""
+
+    __slots__ = ("_segment",)
+
+    def __init__(self, segment: Segment, row: int) -> None:
+        super().__init__(segment.source, row)
+        self._segment = segment
+
+    @property
+    def time(self) -> int:
+        """The event time, ns since the epoch."""
+        return int(self._segment.times[self._row])
+
+    @property
+    def position(self) -> int:
+        """The place in arrival order, from 0."""
+        return int(self._segment.positions[self._row])
+
+    def __eq__(self, other: object) -> bool:
+        return dict(self) == dict(other) if isinstance(other, Mapping) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Match:
+    """A match, a timed-out partial match, or one that a skip strategy still held back at the end of the input.
+
+    `match["stage"]` is the stage's event, None if an optional stage has none, or the list of events of a stage that can have several.
+    """
+
+    __slots__ = ("_events", "_pattern", "_raw", "_record")
+
+    def __init__(self, raw: RawResults, index: int, patterns: Sequence[PatternPlan]) -> None:
+        self._raw = raw
+        self._record = raw.rows[index]
+        self._pattern = patterns[int(self._record["pattern"])]
+        self._events: list[tuple[int, Event]] | None = None
+
+    def _taken(self) -> list[tuple[int, Event]]:
+        if self._events is None:
+            first = int(self._record["first_event"])
+            rows = self._raw.events[first : first + int(self._record["n_events"])]
+            segments = self._raw.segments
+            self._events = [(int(s), Event(segments[int(g)], int(r))) for s, g, r in rows.tolist()]
+        return self._events
+
+    @property
+    def pattern(self) -> str | None:
+        """The pattern's name."""
+        return self._pattern.name
+
+    @property
+    def kind(self) -> str:
+        """match, timeout or held."""
+        return KINDS[int(self._record["kind"])]
+
+    @property
+    def events(self) -> list[tuple[str, Event]]:
+        """(stage, event) in the order taken."""
+        return [(self._pattern.stages[s].name, e) for s, e in self._taken()]
+
+    @property
+    def start(self) -> int:
+        """The first event's time, ns since the epoch."""
+        return self._taken()[0][1].time
+
+    @property
+    def end(self) -> int:
+        """The last event's time, ns since the epoch."""
+        return self._taken()[-1][1].time
+
+    @property
+    def time(self) -> int:
+        """The last event's time: that of the match as an event."""
+        return self.end
+
+    @property
+    def start_time(self) -> dt.datetime:
+        """The first event's time."""
+        return to_datetime(self.start)
+
+    @property
+    def end_time(self) -> dt.datetime:
+        """The last event's time."""
+        return to_datetime(self.end)
+
+    @property
+    def released(self) -> int:
+        """The time of the event or deadline that brought the result out, ns since the epoch."""
+        return int(self._record["released"])
+
+    @property
+    def cause(self) -> tuple[str, int | None]:
+        """("event", position), ("time", deadline), ("after", position of the event that made it overdue) or ("end", None)."""
+        cause = CAUSES[int(self._record["cause"])]
+        if cause == "end":
+            return cause, None
+        value = int(self._record["cause_value"])
+        return cause, value - 2**64 if cause == "time" and value >= 2**63 else value
+
+    @property
+    def key(self) -> Any:
+        """The key: a value, a tuple of them, or None without a key."""
+        parts = tuple(_key_part(k, i, self._pattern, self._taken()[0][1]) for i, k in enumerate(self._pattern.key))
+        return None if not parts else parts[0] if len(parts) == 1 else parts
+
+    @property
+    def id(self) -> str:
+        """A deterministic name: pattern, kind, then stage and position of each event."""
+        taken = ",".join(f"{self._pattern.stages[s].name}@{e.position}" for s, e in self._taken())
+        return f"{self._pattern.name or int(self._record['pattern'])}/{self.kind}/{taken}"
+
+    def __getitem__(self, stage: str) -> Any:
+        for number, plan in enumerate(self._pattern.stages):
+            if plan.name == stage:
+                found = [e for s, e in self._taken() if s == number]
+                return found if plan.repeats else found[0] if found else None
+        raise KeyError(f"no stage {stage!r}; the pattern has {', '.join(s.name for s in self._pattern.stages)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the match as plain dicts and lists."""
+        stages: dict[str, Any] = {}
+        for number, plan in enumerate(self._pattern.stages):
+            found = [dict(e) for s, e in self._taken() if s == number]
+            if found or any(s == number for s, _ in self._taken()):
+                stages[plan.name] = found if plan.repeats else found[0]
+        return {
+            "pattern": self.pattern, "kind": self.kind, "key": self.key, "start": self.start, "end": self.end,
+            "released": self.released, "id": self.id, "stages": stages,
+        }  # fmt: skip
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Match):
+            return NotImplemented
+        return (self.id, self.cause, self.to_dict()) == (other.id, other.cause, other.to_dict())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        key = "" if not self._pattern.key else f" key={self.key!r}"
+        name = f" {self.pattern}" if self.pattern else ""
+        stages = ", ".join(f"{stage}={dict(event)!r}" for stage, event in self.events)
+        return f"<{self.kind}{name}{key} {stages}>"
+
+
+def _key_part(key: ex.Expr, index: int, pattern: PatternPlan, event: Event) -> Any:
+    if isinstance(key, ex.Column):
+        try:
+            return event[key.name]
+        except KeyError:
+            pass
+    column = event._segment.columns[pattern.key_columns[index]]
+    from fyke.batches import as_arrow
+
+    return as_arrow(column, len(event._segment))[event._row].as_py()
+
+
+class Matches(Sequence[Match]):
+    """Results of one kind, as a sequence."""
+
+    __slots__ = ("_index", "_patterns", "_raw")
+
+    def __init__(self, raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Sequence[PatternPlan]) -> None:
+        self._raw = raw
+        self._index = index
+        self._patterns = patterns
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, i: int) -> Match: ...
+    @overload
+    def __getitem__(self, i: slice) -> Matches: ...
+    def __getitem__(self, i: int | slice) -> Match | Matches:
+        if isinstance(i, slice):
+            return Matches(self._raw, self._index[i], self._patterns)
+        at = int(self._index[i])
+        assert self._raw is not None
+        return Match(self._raw, at, self._patterns)
+
+    def __iter__(self) -> Iterator[Match]:
+        for i in range(len(self)):
+            yield self[i]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} results>"
+
+    def to_arrow(self) -> pa.Table:
+        """Give the results as a table: a row each, a column per stage (struct, or list of structs), columnar throughout."""
+        return _to_table(self._raw, self._index, self._patterns)
+
+
+class Rows(Sequence[dict[str, Any]]):
+    """Late rows, in arrival order."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: list[tuple[Segment, np.ndarray[Any, Any]]]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(len(rows) for _, rows in self._parts)
+
+    @overload
+    def __getitem__(self, i: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, i: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return list(self)[i]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for segment, rows in self._parts:
+            for row in rows.tolist():
+                yield dict(RowView(segment.source, row))
+
+    @property
+    def positions(self) -> list[int]:
+        """The rows' places in arrival order."""
+        return [int(p) for segment, rows in self._parts for p in segment.positions[rows]]
+
+    def to_arrow(self) -> pa.Table:
+        """Give the rows as a table."""
+        tables = [_take(segment, rows) for segment, rows in self._parts]
+        return pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
+
+
+def _take(segment: Segment, rows: np.ndarray[Any, Any]) -> pa.Table:
+    if isinstance(segment.source, list):
+        return pa.Table.from_pylist([dict(RowView(segment.source, int(r))) for r in rows])
+    return pa.Table.from_batches([segment.source]).take(pa.array(rows))
+
+
+class Results(Sequence[Match]):
+    """What a push, advance or flush gave: a sequence of its matches.
+
+    Attributes:
+        timeouts: partial matches that timed out (with Engine(timeouts=True)).
+        held: matches that a skip strategy still held back (flush only).
+        late: rows that came after the watermark had passed their time.
+    """
+
+    __slots__ = ("_raws", "held", "late", "timeouts", "_matches")
+
+    def __init__(self, raws: Sequence[RawResults | None], patterns: Sequence[PatternPlan]) -> None:
+        found = [r for r in raws if r is not None]
+        self._raws = found
+        single = found[0] if len(found) == 1 else _join(found)
+        kinds = single.rows["kind"] if single is not None else np.empty(0, np.uint32)
+        self._matches = Matches(single, np.flatnonzero(kinds == 0), patterns)
+        self.timeouts = Matches(single, np.flatnonzero(kinds == 1), patterns)
+        self.held = Matches(single, np.flatnonzero(kinds == 2), patterns)
+        self.late = Rows([r.late for r in found if r.late is not None])
+
+    @property
+    def matches(self) -> Matches:
+        """The matches, as what iterating over this gives."""
+        return self._matches
+
+    def __len__(self) -> int:
+        return len(self._matches)
+
+    @overload
+    def __getitem__(self, i: int) -> Match: ...
+    @overload
+    def __getitem__(self, i: slice) -> Matches: ...
+    def __getitem__(self, i: int | slice) -> Match | Matches:
+        return self._matches[i]
+
+    def __iter__(self) -> Iterator[Match]:
+        return iter(self._matches)
+
+    def to_arrow(self) -> pa.Table:
+        """Give the matches as a table; see Matches.to_arrow."""
+        return self._matches.to_arrow()
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self)} matches"]
+        parts += [f"{len(x)} {n}" for n, x in (("timeouts", self.timeouts), ("held", self.held), ("late", self.late)) if len(x)]
+        return f"<{', '.join(parts)}>"
+
+
+def _join(found: Sequence[RawResults]) -> RawResults | None:
+    """Several results as one; segment numbers are made distinct."""
+    if not found:
+        return None
+    rows, events, segments, n_events = [], [], {}, 0
+    for raw in found:
+        r, e = raw.rows.copy(), raw.events.copy()
+        r["first_event"] += n_events
+        n_events += len(e)
+        numbers = {old: len(segments) + i for i, old in enumerate(raw.segments)}
+        segments.update({numbers[old]: s for old, s in raw.segments.items()})
+        if len(e):
+            table = np.zeros(max(numbers) + 1, np.uint32)
+            table[list(numbers)] = list(numbers.values())
+            e["segment"] = table[e["segment"]]
+        rows.append(r)
+        events.append(e)
+    return RawResults(np.concatenate(rows), np.concatenate(events), segments, None)
+
+
+# ------------------------------------------------------------------------------------------------ to Arrow
+
+
+def _payload(raw: RawResults, events: np.ndarray[Any, Any]) -> pa.Table:
+    """The payload of these events, in order, as one table."""
+    used = sorted({int(s) for s in np.unique(events["segment"])})
+    tables, base, n = [], {}, 0
+    for number in used:
+        segment = raw.segments[number]
+        rows = np.unique(events["row"][events["segment"] == number])
+        tables.append(_take(segment, rows))
+        base[number] = (n, rows)
+        n += len(rows)
+    if not tables:
+        return pa.table({})
+    take = np.empty(len(events), np.int64)
+    for number, (first, rows) in base.items():
+        mine = events["segment"] == number
+        take[mine] = first + np.searchsorted(rows, events["row"][mine])
+    return pa.concat_tables(tables, promote_options="permissive").take(pa.array(take)).combine_chunks()
+
+
+def _gathered(raw: RawResults, events: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
+    out = np.empty(len(events), np.int64)
+    for number, segment in raw.segments.items():
+        mine = events["segment"] == number
+        out[mine] = getattr(segment, what)[events["row"][mine]]
+    return out
+
+
+def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Sequence[PatternPlan]) -> pa.Table:
+    time = pa.timestamp("ns", "UTC")
+    if raw is None or len(index) == 0:
+        empty = {"pattern": pa.string(), "kind": pa.string(), "start": time, "end": time, "released": time, "id": pa.string()}
+        return pa.schema(list(empty.items())).empty_table()
+    records = raw.rows[index]
+    counts = records["n_events"].astype(np.int64)
+    first = records["first_event"].astype(np.int64)
+    ends = np.cumsum(counts)
+    flat = np.arange(int(ends[-1])) - np.repeat(ends - counts, counts) + np.repeat(first, counts)
+    events = raw.events[flat]
+    owner = np.repeat(np.arange(len(records)), counts)
+    times = _gathered(raw, events, "times")
+    positions = _gathered(raw, events, "positions")
+    names = np.array([p.name or str(i) for i, p in enumerate(patterns)], object)
+    stage_names = [np.array([s.name for s in p.stages] or [""], object) for p in patterns]
+    pattern_of = records["pattern"][owner]
+    labels = np.empty(len(events), object)
+    for p in np.unique(records["pattern"]):
+        mine = pattern_of == p
+        labels[mine] = stage_names[int(p)][events["stage"][mine]]
+    parts = np.array([f"{a}@{b}" for a, b in zip(labels.tolist(), positions.tolist(), strict=True)], object)
+    starts = ends - counts
+    ids = [
+        f"{name}/{KINDS[kind]}/{','.join(parts[a:b])}"
+        for name, kind, a, b in zip(names[records["pattern"]], records["kind"].tolist(), starts.tolist(), ends.tolist(), strict=True)
+    ]
+    columns: dict[str, Any] = {
+        "pattern": pa.array([patterns[int(p)].name for p in records["pattern"]], pa.string()),
+        "kind": pa.array([KINDS[int(k)] for k in records["kind"]]),
+    }
+    columns |= _key_columns(raw, events[starts], records, patterns)
+    columns |= {
+        "start": pa.array(times[starts]).cast(time),
+        "end": pa.array(times[ends - 1]).cast(time),
+        "released": pa.array(records["released"]).cast(time),
+        "id": pa.array(ids, pa.string()),
+    }
+    payload = _payload(raw, events)
+    all_stages: dict[str, bool] = {}
+    for p in np.unique(records["pattern"]):
+        for s in patterns[int(p)].stages:
+            all_stages[s.name] = all_stages.get(s.name, False) or s.repeats
+    for name, repeats in all_stages.items():
+        mine = np.flatnonzero(labels == name)
+        if repeats or len(mine):
+            columns[name if name not in columns else f"{name}_"] = _stage_column(payload, mine, owner[mine], len(records), repeats)
+    return pa.table(columns)
+
+
+def _stage_column(payload: pa.Table, mine: np.ndarray[Any, Any], owner: np.ndarray[Any, Any], n: int, repeats: bool) -> pa.Array:
+    rows = payload.take(pa.array(mine))
+    structs = pa.StructArray.from_arrays(
+        [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in rows.columns], names=rows.schema.names
+    ) if rows.num_columns else pa.nulls(len(mine), pa.struct([]))
+    if repeats:
+        offsets = np.zeros(n + 1, np.int32)
+        np.add.at(offsets, owner + 1, 1)
+        return pa.ListArray.from_arrays(pa.array(np.cumsum(offsets, dtype=np.int32)), structs)
+    take = np.full(n, -1, np.int64)
+    take[owner] = np.arange(len(owner))
+    return structs.take(pa.array(take, mask=take < 0))
+
+
+def _key_columns(
+    raw: RawResults, firsts: np.ndarray[Any, Any], records: np.ndarray[Any, Any], patterns: Sequence[PatternPlan]
+) -> dict[str, Any]:
+    """key, or key_1, key_2 ...: only where all patterns of the table have keys of the same number of parts."""
+    used = [patterns[int(p)] for p in np.unique(records["pattern"])]
+    width = len(used[0].key)
+    if width == 0 or any(len(p.key) != width for p in used):
+        return {}
+    out = {}
+    for i in range(width):
+        values = [
+            _key_part(patterns[int(p)].key[i], i, patterns[int(p)], Event(raw.segments[int(g)], int(r)))
+            for p, (_, g, r) in zip(records["pattern"], firsts.tolist(), strict=True)
+        ]
+        try:
+            out["key" if width == 1 else f"key_{i + 1}"] = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            out["key" if width == 1 else f"key_{i + 1}"] = pa.array([str(v) for v in values])
+    return out
+
+
+__all__ = ["Event", "Match", "Matches", "Results", "Rows", "field_names", "field_value", "to_datetime"]

@@ -1,0 +1,243 @@
+"""Snapshots: the state as logical records in Arrow tables, in a small checksummed container. docs/formats.md is the reference.
+
+    magic "FYKESNAP", version u32, number of sections u32
+    per section: name length u32, name, size u64, crc32 u32, bytes
+    sections: meta (JSON), nodes, runs, held, keyed, lags, waiting (Arrow IPC), events/N and payload/N (Arrow IPC, by kind of payload)
+
+Records are numbered within the snapshot; nothing in it is an address or a pickled object, and everything is checked when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from fyke._core import Segment
+from fyke.batches import ARROW_TYPES, Payloads, RowView, _core_column, as_arrow
+from fyke.errors import StateError
+from fyke.plan import Plan
+from fyke.rowjson import dump_row, load_row
+from fyke.schema import Field, Schema
+
+MAGIC: Final = b"FYKESNAP"
+VERSION: Final = 1
+
+TABLES: Final = {
+    "nodes": [("event", pa.int64()), ("parent", pa.int64()), ("stage", pa.uint32()), ("order", pa.uint64())],
+    "runs": [("start_time", pa.int64()), ("start_order", pa.uint64()), ("previous_time", pa.int64()), ("node", pa.int64()),
+             ("state", pa.uint32())],
+    "held": [("start_time", pa.int64()), ("start_order", pa.uint64()), ("node", pa.int64())],
+    "keyed": [("pattern", pa.uint32()), ("n_runs", pa.uint32()), ("n_held", pa.uint32()), ("last_time", pa.int64()),
+              ("overdue_after", pa.int64())],
+    "lags": [("keyspace", pa.uint32()), ("event", pa.int64()), ("time", pa.int64())],
+    "waiting": [("event", pa.int64())],
+    "registers": [("value", pa.uint64())],
+}  # fmt: skip
+
+
+def _ipc(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def _from_ipc(data: bytes, name: str) -> pa.RecordBatch:
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+            table = reader.read_all()
+        table.validate(full=True)
+        batches = table.combine_chunks().to_batches()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise StateError(f"snapshot, section {name}: {error}") from None
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+def write_snapshot(plan: Plan, core: Any, position: int) -> bytes:
+    """Write the state of a core as bytes."""
+    if not plan.serialisable:
+        raise StateError("a pattern holds a lambda or local function: name it at module level to take snapshots")
+    state = core.export()
+    events: list[tuple[Segment, int]] = state.pop("events")
+    groups: dict[Any, list[int]] = {}
+    for number, (segment, _) in enumerate(events):
+        groups.setdefault(Payloads.kind(segment.source), []).append(number)
+    sections: list[tuple[str, bytes]] = []
+    counters = state.pop("counters")
+    meta = {k: state[k] for k in ("order", "now", "position", "rows_seen", "late_seen")}
+    meta |= {
+        "watermark": list(state["watermark"]), "counters": counters, "fingerprint": plan.fingerprint, "next_position": position,
+        "columns": [[c.name, c.type] for c in plan.columns if c.kind == "input"], "groups": len(groups), "events": len(events),
+    }  # fmt: skip
+    sections.append(("meta", json.dumps(meta, sort_keys=True).encode()))
+    for name, columns in TABLES.items():
+        rows = state[name] if name not in ("waiting", "registers") else [(v,) for v in state[name]]
+        arrays = [pa.array([r[i] for r in rows], type_) for i, (_, type_) in enumerate(columns)]
+        sections.append((name, _ipc(pa.RecordBatch.from_arrays(arrays, [n for n, _ in columns]))))
+    for i, numbers in enumerate(groups.values()):
+        sections += _event_sections(plan, i, numbers, [events[n] for n in numbers])
+    out = [MAGIC, struct.pack("<II", VERSION, len(sections))]
+    for name, data in sections:
+        out += [struct.pack("<I", len(name)), name.encode(), struct.pack("<QI", len(data), zlib.crc32(data)), data]
+    return b"".join(out)
+
+
+def _event_sections(plan: Plan, i: int, numbers: list[int], events: list[tuple[Segment, int]]) -> list[tuple[str, bytes]]:
+    by_segment: dict[int, tuple[Segment, list[int], list[int]]] = {}
+    for number, (segment, row) in zip(numbers, events, strict=True):
+        by_segment.setdefault(id(segment), (segment, [], []))
+        by_segment[id(segment)][1].append(row)
+        by_segment[id(segment)][2].append(number)
+    parts = list(by_segment.values())
+    arrays = [pa.array(np.concatenate([n for _, _, n in parts]).astype(np.int64))]
+    arrays.append(pa.array(np.concatenate([s.times[r] for s, r, _ in parts])))
+    arrays.append(pa.array(np.concatenate([s.positions[r] for s, r, _ in parts])))
+    for c, column in enumerate(plan.columns):
+        taken = [as_arrow(s.columns[c], len(s)).take(pa.array(r)).cast(ARROW_TYPES[column.physical]) for s, r, _ in parts]
+        arrays.append(pa.concat_arrays(taken))
+    names = ["number", "time", "position", *[f"c{c}" for c in range(len(plan.columns))]]
+    if isinstance(parts[0][0].source, list):
+        texts = [dump_row(RowView(s.source, row)) for s, r, _ in parts for row in r]
+        payload = pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], ["json"])
+        kind = "rows"
+    else:
+        tables = [pa.Table.from_batches([s.source]).take(pa.array(r)) for s, r, _ in parts]
+        batches = pa.concat_tables(tables).combine_chunks().to_batches()
+        payload = batches[0]
+        kind = "arrow"
+    return [
+        (f"events/{i}", _ipc(pa.RecordBatch.from_arrays(arrays, names))),
+        (f"payload/{i}/{kind}", _ipc(payload)),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot that has been read and whose container is sound."""
+
+    meta: dict[str, Any]
+    tables: dict[str, pa.RecordBatch]
+    groups: list[tuple[pa.RecordBatch, str, pa.RecordBatch]]
+
+    @property
+    def schema(self) -> Schema:
+        """The types of the columns that the plan read."""
+        try:
+            return Schema(tuple(Field(str(n), str(t)) for n, t in self.meta["columns"]))
+        except (TypeError, ValueError) as error:
+            raise StateError(f"snapshot, section meta: columns: {error}") from None
+
+    @property
+    def position(self) -> int:
+        """The arrival number of the next row."""
+        return int(self.meta["next_position"])
+
+    def fill(self, plan: Plan, core: Any) -> None:
+        """Restore into a fresh core of the same plan."""
+        if self.meta["fingerprint"] != plan.fingerprint:
+            raise StateError("the snapshot is of other patterns, or of other column types, than these")
+        batches, order = self._segments(plan)
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        state: dict[str, Any] = {k: self.meta[k] for k in ("order", "now", "position", "rows_seen", "late_seen", "counters")}
+        state["watermark"] = tuple(self.meta["watermark"])
+        for name, batch in self.tables.items():
+            columns = [c.to_pylist() for c in batch.columns]
+            for i, (column, _) in enumerate(TABLES[name]):
+                if None in columns[i]:
+                    raise StateError(f"snapshot, section {name}: a null")
+                if column == "event":
+                    if any(not 0 <= e < len(place) for e in columns[i]):
+                        raise StateError(f"snapshot, section {name}: an event that is not there")
+                    columns[i] = place[np.array(columns[i], np.int64)].tolist() if columns[i] else []
+            state[name] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        core.restore(state, batches)
+
+    def _segments(self, plan: Plan) -> tuple[list[Segment], np.ndarray[Any, Any]]:
+        batches: list[Segment] = []
+        numbers: list[np.ndarray[Any, Any]] = []
+        expected = ["number", "time", "position", *[f"c{c}" for c in range(len(plan.columns))]]
+        for events, kind, payload in self.groups:
+            if events.schema.names != expected or len(payload) != len(events):
+                raise StateError("snapshot, section events: columns or rows are missing")
+            types = [pa.int64(), pa.int64(), pa.uint64(), *[ARROW_TYPES[c.physical] for c in plan.columns]]
+            if [f.type for f in events.schema] != types or any(events.column(i).null_count for i in range(3)):
+                raise StateError("snapshot, section events: a column has another type, or nulls")
+            columns = [_core_column(events.column(3 + c), column.physical) for c, column in enumerate(plan.columns)]
+            columns = [_writable(c) if plan.columns[i].kind == "computed" else c for i, c in enumerate(columns)]
+            source: Any = payload
+            if kind == "rows":
+                source = [load_row(t) for t in payload.column(0).to_pylist()]
+            times = np.ascontiguousarray(events.column(1).to_numpy())
+            positions = np.ascontiguousarray(events.column(2).to_numpy())
+            batches.append(Segment(times, positions, columns, source, payload.nbytes))
+            numbers.append(events.column(0).to_numpy())
+        order = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
+        if sorted(order.tolist()) != list(range(len(order))):
+            raise StateError("snapshot, section events: events are numbered wrong")
+        return batches, order
+
+
+def _writable(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A computed column is written again when its segment is opened, so it must not borrow the snapshot's bytes."""
+    values, offsets, valid, valid_offset, wide, physical, shift = column
+    copy = np.frombuffer(values, np.uint8).copy() if values is not None else np.zeros(8, np.uint8)
+    ones = np.full(len(copy) // 8 + 16, 255, np.uint8)
+    return (copy, offsets, ones if valid is None else np.frombuffer(valid, np.uint8).copy(), valid_offset, wide, physical, shift)
+
+
+def read_snapshot(state: bytes) -> Snapshot:
+    """Read the container; raises StateError for anything that is not a sound snapshot of this version."""
+    sections = _read_sections(memoryview(state))
+    try:
+        meta = json.loads(bytes(sections["meta"]))
+        n_groups = int(meta["groups"])
+        tables = {name: _from_ipc(sections[name], name) for name in TABLES}
+        for name, columns in TABLES.items():
+            if tables[name].schema != pa.schema(columns):
+                raise StateError(f"snapshot, section {name}: other columns than expected")
+        groups = []
+        for i in range(n_groups):
+            payload = next(n for n in sections if n.startswith(f"payload/{i}/"))
+            groups.append((_from_ipc(sections[f"events/{i}"], f"events/{i}"), payload.rsplit("/", 1)[1], _from_ipc(sections[payload], payload)))
+        for key in ("fingerprint", "columns", "watermark", "counters", "next_position", "order", "now", "position", "rows_seen", "late_seen"):
+            meta[key]
+    except (KeyError, StopIteration, ValueError, TypeError) as error:
+        if isinstance(error, StateError):
+            raise
+        raise StateError(f"snapshot: a section or an entry of meta is missing or damaged ({error!r})") from None
+    return Snapshot(meta, tables, groups)
+
+
+def _read_sections(state: memoryview) -> dict[str, bytes]:
+    def take(n: int) -> bytes:
+        nonlocal at
+        if n > len(state) - at:
+            raise StateError(f"snapshot: cut short after {len(state)} bytes")
+        at += n
+        return bytes(state[at - n : at])
+
+    at = 0
+    if take(len(MAGIC)) != MAGIC:
+        raise StateError("snapshot: these bytes are not a snapshot")
+    version, n = struct.unpack("<II", take(8))
+    if version != VERSION:
+        raise StateError(f"snapshot: version {version}; this release reads version {VERSION}")
+    sections: dict[str, bytes] = {}
+    for _ in range(n):
+        (length,) = struct.unpack("<I", take(4))
+        name = take(length).decode("utf-8", "replace")
+        size, crc = struct.unpack("<QI", take(12))
+        data = take(size)
+        if zlib.crc32(data) != crc:
+            raise StateError(f"snapshot, section {name}: its checksum is wrong")
+        sections[name] = data
+    if at != len(state):
+        raise StateError("snapshot: bytes left over at the end")
+    return sections
