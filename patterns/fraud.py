@@ -90,7 +90,7 @@ def impossible_travel(
     hours = (col[time] - before[time]) / timedelta(hours=1)
     return (
         fyke.begin("here", col[latitude].is_not_null(), col[longitude].is_not_null())
-        .next("there", distance_km > farther_than_km, distance_km > hours * faster_than_kmh)
+        .next("there", distance_km > func.greatest(farther_than_km, hours * faster_than_kmh))
         .within(within)
         .by(user)
         .named("impossible travel")

@@ -34,9 +34,9 @@ def told(match: Any) -> str:
     return " ".join(f"{stage}={','.join(numbers)}" for stage, numbers in stages.items())
 
 
-def matches_of(pattern: Pattern, rows: list[dict[str, Any]], batch: int) -> list[str]:
+def matches_of(pattern: Pattern, rows: list[dict[str, Any]], batch: int, out_of_order: str = "0s") -> list[str]:
     """Run a log through an engine, in batches, and to its end."""
-    engine = fyke.Engine(pattern, time="ts")
+    engine = fyke.Engine(pattern, time="ts", out_of_order=out_of_order)
     found: list[Any] = []
     for start in range(0, len(rows), batch):
         found += engine.push(rows[start : start + batch])
@@ -85,6 +85,15 @@ def test_ready_pattern_finds_exactly_these(
 ) -> None:
     """In the order of their ends, whatever the size of the batches."""
     assert matches_of(make(**parameters), rows_of(make.__name__), batch) == expected
+
+
+@pytest.mark.parametrize(("make", "parameters", "expected"), CASES)
+def test_ready_pattern_finds_the_same_in_disorder(
+    make: Callable[..., Pattern], parameters: dict[str, Any], expected: list[str]
+) -> None:
+    """The last event first; events of equal time keep their order, as they must."""
+    rows = sorted(rows_of(make.__name__), key=lambda row: row["ts"], reverse=True)
+    assert matches_of(make(**parameters), rows, 3, out_of_order="2d") == expected
 
 
 def _ready_patterns() -> list[Callable[..., Pattern]]:
