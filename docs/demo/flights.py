@@ -99,7 +99,7 @@ def worst_pairs(matches: list[fyke.Match], n_rows: int) -> Table:
     for match in sorted(matches, key=lambda m: -m["late"]["dep_delay"] - m["knock_on"]["dep_delay"])[:n_rows]:
         cells = [match.key]
         for event in (match["late"], match["knock_on"]):
-            cells += [f"{event.time_text}", route(event), hours(event["dep_delay"] * NS_PER_MINUTE)]
+            cells += [f"{event['departed']:%d %b %H:%M}", route(event), hours(event["dep_delay"] * NS_PER_MINUTE)]
         table.add_row(*cells)
     return table
 

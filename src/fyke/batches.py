@@ -74,15 +74,15 @@ class Encoder:
         plan: says which columns to read.
         time: the name of the time column.
         unit: of a numeric time column: s, ms, us or ns; None: it holds timestamps.
-        keep: names of the payload's columns; None: all.
+        keep: names of the payload's columns beside those that the plan reads; None: all.
     """
 
     def __init__(self, plan: Plan, time: str, unit: str | None, keep: Sequence[str] | None) -> None:
         self.plan = plan
         self.time = time
         self.unit = unit
-        self.keep = None if keep is None else tuple(keep)
         inputs = [c for c in plan.columns if c.kind == "input"]
+        self.keep = None if keep is None else frozenset((*keep, *(c.name for c in inputs)))
         self.rows = RowDecoder(
             [c.name for c in inputs], [c.type for c in inputs], time, 0 if unit is None else UNITS[unit], unit or ""
         )

@@ -465,7 +465,7 @@ def _taking_stages(pattern: Pattern) -> list[StagePlan]:
                 visit(s.group, loops)
             else:
                 assert s.name is not None
-                out.append(StagePlan(s.name, loops))
+                out.append(StagePlan(s.name, loops, s.negated))
 
     visit(pattern.stages, False)
     return out

@@ -400,13 +400,13 @@ def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Seq
     }
     payload = _payload(raw, events)
     all_stages: dict[str, bool] = {}
-    for p in np.unique(records["pattern"]):
-        for s in patterns[int(p)].stages:
+    # All patterns' stages, found or not: tables of the same patterns have the same columns, and can go into one file.
+    for plan in patterns:
+        for s in (s for s in plan.stages if not s.negated):
             all_stages[s.name] = all_stages.get(s.name, False) or s.repeats
     for name, repeats in all_stages.items():
         mine = np.flatnonzero(labels == name)
-        if repeats or len(mine):
-            columns[name if name not in columns else f"{name}_"] = _stage_column(payload, mine, owner[mine], len(records), repeats)
+        columns[name if name not in columns else f"{name}_"] = _stage_column(payload, mine, owner[mine], len(records), repeats)
     return pa.table(columns)
 
 

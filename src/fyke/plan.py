@@ -132,10 +132,11 @@ class Tables:
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """A stage that takes events; `repeats`: a match can hold several of its events."""
+    """A stage; `repeats`: a match can hold several of its events, `negated`: it holds none."""
 
     name: str
     repeats: bool
+    negated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
