@@ -32,13 +32,17 @@ def run_on_engine(case: Case, batch: str | None = None) -> Outcome:
             translate(engine.push(part))
         translate(engine.flush())
     except fyke.SkipError as error:
-        outcome.error_kind, outcome.error_at = "runtime", error.position
+        if (results := getattr(error, "results", None)) is not None:
+            translate(results)
+        kind, position = getattr(error, "cause", ("event", error.position))
+        outcome.error_kind = "runtime"
+        outcome.error_at = position if kind == "event" else translate.place(error.cause)
     return outcome
 
 
 def batches(rows: list[dict[str, Any]], case: Case, size: str) -> list[list[dict[str, Any]]]:
     """Cut the rows into batches; one by one where a strategy may throw, to see what came before."""
-    if (case["pattern"].get("skip") or {}).get("throw"):
+    if case["pattern"]["skip"].get("throw"):
         size = "1"
     step = max(len(rows), 1) if size == "all" else int(size)
     left = iter(rows)

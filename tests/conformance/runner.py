@@ -99,8 +99,12 @@ def expected(case: Case, profile: str) -> Expectation:
 
 
 def judge(case: Case, matcher: Matcher, wanted: Expectation) -> Verdict:
-    """Run one case and compare it with what is wanted."""
-    return Verdict(case["id"], wanted.rules, wanted.deviates, differences(wanted.outcome, matcher(case)))
+    """Run one case and compare it with what is wanted; whatever a matcher raises is a disagreement."""
+    try:
+        wrong = differences(wanted.outcome, matcher(case))
+    except Exception as error:  # one broken case must not hide the others
+        wrong = [f"raised {type(error).__name__}: {error}"]
+    return Verdict(case["id"], wanted.rules, wanted.deviates, wrong)
 
 
 def oracle_matcher(profile: str) -> Matcher:

@@ -193,8 +193,9 @@ class _Builder:
         state.add(TAKE, sink, take)
         if optional:
             if stage.greedy and stage.until is not None:
-                # An until event ends the loop, so it is offered to what follows as if there were no greed.
-                self.proceed(state, self.before_greedy[past.name], stage.until, idle=False)
+                # An until event ends the loop, so it is offered to what follows as if there were no greed. (Right after
+                # a NOT, greed narrows a copy of what follows, so `past` itself is free of it; Flink crashes there.)
+                self.proceed(state, self.before_greedy.get(past.name, past), stage.until, idle=False)
                 self.proceed(state, past, negation(stage.until))
             else:
                 self.proceed(state, past, always)
