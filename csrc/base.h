@@ -8,6 +8,8 @@
 
 typedef int64_t event_time_t; /* nanoseconds since the epoch */
 
+#define NO_POSITION UINT64_MAX
+
 #define TIME_MIN INT64_MIN
 #define TIME_MAX INT64_MAX
 
@@ -30,7 +32,8 @@ struct failure {
     enum status status;
     uint32_t pattern;
     uint32_t stage;
-    uint64_t position;
+    uint64_t position; /* of the event being stepped; NO_POSITION: a deadline at the end of a push or of the input */
+    event_time_t time; /* of that event, or the deadline */
     int64_t given;
     int64_t limit;
 };

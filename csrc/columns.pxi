@@ -42,6 +42,8 @@ def encode_any(value):
     """A key part whose type only the data knows, as bytes: a tag, then the value. Values of different types are different keys."""
     if isinstance(value, (bool, np.bool_)):
         return b"t" + bytes([value])
+    if isinstance(value, (float, np.floating)) and value == value and float(value).is_integer():
+        value = int(value)  # 1 and 1.0 are one key, as they are one key of a dict
     if isinstance(value, (int, np.integer)):
         value = int(value)
         return b"i" + value.to_bytes(8, "little", signed=True) if _INT64_MIN <= value <= _INT64_MAX else b"I%d" % value

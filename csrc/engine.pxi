@@ -255,8 +255,6 @@ cdef class Core:
 
     cdef object _finish(self, status st, Segment batch):
         """Results out, dead segments closed; or the failure as an exception."""
-        if st != STATUS_OK:
-            self._fail(st)
         cdef object late = None
         if batch is not None:
             if self.n_late > 0:
@@ -265,6 +263,8 @@ cdef class Core:
                 late = (batch, rows)
             self._unpin(batch)
         found = self._take_results(late)
+        if st != STATUS_OK:
+            self._fail(st, found)
         if self.store.n_dead:
             self._sweep()
         if (self.pinned_rows > 2 * self.pinned_after_compaction and self.pinned_rows > 4 * self.store.live) or (
@@ -313,28 +313,30 @@ cdef class Core:
         self.store.n_dead = 0
         return 0
 
-    cdef int _fail(self, status st) except -1:
+    cdef int _fail(self, status st, found) except -1:
+        """Raise what stopped the engine; `found` is what the same push had found before."""
         cdef failure f = self.nfa.failure
-        position = f.position
+        position = None if f.position == <uint64_t> NO_POSITION else f.position
+        where = f"at position {position}" if position is not None else f"at time {f.time} ns"
         if st == STATUS_NO_MEMORY:
             self.stopped = "out of memory"
             raise MemoryError(self.stopped)
         if st == STATUS_CALLBACK:
             error = self.error
             self.error = None
-            self.stopped = f"a Python condition raised {type(error).__name__} at position {position}"
+            self.stopped = f"a Python condition raised {type(error).__name__} {where}"
             raise error
         if st == STATUS_TOO_MANY_PARTIALS:
-            text = (f"{f.given} partial matches of one key at position {position}, max_partials allows {f.limit}; "
+            text = (f"{f.given} partial matches of one key {where}, max_partials allows {f.limit}; "
                     'raise it, or choose on_max_partials="drop_oldest" or "drop_newest"')
             error = LimitError(text)
         elif st == STATUS_TOO_MUCH_MEMORY:
-            text = (f"{f.given} bytes in use at position {position}, max_memory allows {f.limit}; "
+            text = (f"{f.given} bytes in use {where}, max_memory allows {f.limit}; "
                     'raise it, or choose on_max_memory="drop_oldest" or "drop_newest"')
             error = LimitError(text)
         elif st in (STATUS_SKIP_NO_ELEMENT, STATUS_SKIP_FIRST_ELEMENT):
             stage = self.stage_names[f.pattern][f.stage]
-            text = (f'skip to stage "{stage}" at position {position}: ' + (
+            text = (f'skip to stage "{stage}" {where}: ' + (
                 "it is the first event of the match, so the same match would be found again" if st == STATUS_SKIP_FIRST_ELEMENT
                 else "the match has no event in it"))
             error = SkipError(text)
@@ -342,6 +344,8 @@ cdef class Core:
             text = f"internal error {<int> st}"
             error = FykeError(text)
         error.position = position
+        error.time = f.time
+        error.found = found
         self.stopped = text
         raise error
 

@@ -15,6 +15,7 @@ cdef extern from "base.h" nogil:
         uint32_t pattern
         uint32_t stage
         uint64_t position
+        int64_t time
         int64_t given
         int64_t limit
 

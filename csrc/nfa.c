@@ -257,6 +257,15 @@ static void forget_key(struct nfa *n, struct keyed *k)
     k->n_held = 0;
 }
 
+/* A call that fails reports nothing. */
+static void take_back(struct nfa *n, enum status st, const struct results *before)
+{
+    if (UNLIKELY(st != STATUS_OK)) {
+        n->results.n_rows = before->n_rows;
+        n->results.n_events = before->n_events;
+    }
+}
+
 /* All runs of one key that are due at this instant: one call, as one event is. */
 static enum status fire_keyed(struct nfa *n, uint32_t id, event_time_t deadline)
 {
@@ -266,6 +275,7 @@ static enum status fire_keyed(struct nfa *n, uint32_t id, event_time_t deadline)
     const bool overdue = k->overdue_after != NO_POSITION;
     const uint32_t cause = overdue ? CAUSE_AFTER : CAUSE_TIME;
     const uint64_t cause_value = overdue ? k->overdue_after : (uint64_t)deadline;
+    const struct results before = n->results;
     enum status st = STATUS_OK;
     uint32_t kept = 0;
     n->n_done = 0;
@@ -294,6 +304,7 @@ static enum status fire_keyed(struct nfa *n, uint32_t id, event_time_t deadline)
     k->n_runs = kept;
     if (st == STATUS_OK) {
         st = nfa_emit(n, k, cause, cause_value, deadline);
+        take_back(n, st, &before);
     }
     if (st == STATUS_OK && n->options.key_ttl > 0 && time_add(k->last_time, n->options.key_ttl) <= deadline) {
         forget_key(n, k);
@@ -340,6 +351,8 @@ enum status nfa_fire(struct nfa *n, event_time_t time)
         const enum status st = fire_keyed(n, due.owner, due.deadline);
         if (UNLIKELY(st != STATUS_OK)) {
             n->failure.status = st;
+            n->failure.position = NO_POSITION;
+            n->failure.time = due.deadline;
             return st;
         }
     }
@@ -496,7 +509,9 @@ static enum status step_pattern(struct nfa *n, uint32_t index)
         st = nfa_step_key(n, k);
     }
     if (st == STATUS_OK) {
+        const struct results before = n->results;
         st = nfa_emit(n, k, CAUSE_EVENT, n->position, n->now);
+        take_back(n, st, &before);
     }
     if (st == STATUS_OK) {
         st = bound_partials(n, k);
@@ -533,6 +548,7 @@ static enum status step_row(struct nfa *n, const struct waiting *row)
             if (UNLIKELY(st != STATUS_OK)) {
                 n->failure.status = st;
                 n->failure.position = n->position;
+                n->failure.time = n->now;
                 n->failure.pattern = p;
                 return st;
             }

@@ -48,8 +48,6 @@ struct keyed {
     event_time_t last_time; /* of the latest event that was stepped, for key_ttl */
 };
 
-#define NO_POSITION UINT64_MAX
-
 enum limit_policy { LIMIT_ERROR = 0, LIMIT_DROP_OLDEST = 1, LIMIT_DROP_NEWEST = 2 };
 
 struct nfa_options {

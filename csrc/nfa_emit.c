@@ -239,7 +239,7 @@ enum status nfa_emit(struct nfa *n, struct keyed *k, uint32_t cause, uint64_t ca
         uint64_t below;
         st = prune_below(n, k, match, &below);
         if (st != STATUS_OK) {
-            break;
+            break; /* the caller takes back what this call has reported: a call is done as a whole or not at all */
         }
         k->n_held--;
         n->n_held--;

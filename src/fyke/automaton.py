@@ -186,8 +186,8 @@ class _Builder:
             self.stops[stage.name] = self._state(stage.name, STOP)
         return self.stops[stage.name]
 
-    def _copy(self, state: State) -> State:
-        copy = self._state(state.stage, state.kind, state.timer if state.kind == PENDING else None)
+    def _copy(self, state: State, timed: bool = False) -> State:
+        copy = self._state(state.stage, state.kind, state.timer if timed else None)
         copy.bound = state.bound
         for e in state.edges:
             copy.add(e.action, copy if e.target is state else e.target, e.guard)
@@ -242,7 +242,7 @@ class _Builder:
         last = sink
         if q.greedy and low != high:
             # rule G: the run that has taken the most it may goes on as if the loop were not greedy
-            last = self._copy(sink) if sink.kind != FINAL else sink
+            last = self._copy(sink, timed=True) if sink.edges else sink
             if until is not None and sink.kind != PENDING:
                 self.originals[id(sink)] = self._copy(sink)
             _hold_against(sink, take)

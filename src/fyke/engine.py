@@ -15,7 +15,7 @@ from fyke._core import Core, Segment, datetime_ns
 from fyke.batches import UNITS, Encoder, Payloads, RowView, arrow_batches, rows_of
 from fyke.compiler import compile_plan
 from fyke.duration import to_ns
-from fyke.errors import DataError, DefinitionError, PatternError
+from fyke.errors import DataError, DefinitionError, LimitError, PatternError, SkipError
 from fyke.match import Results
 from fyke.pattern import Pattern
 from fyke.plan import Plan
@@ -214,8 +214,7 @@ class Engine:
             self._position = at
         elif at > self._position:
             self._position = int(positions[-1]) + 1
-        assert self._plan is not None
-        return Results([self._core.push(s) for s in segments], self._plan.patterns)
+        return self._results([(self._core.push, s) for s in segments])
 
     def _positions(
         self, given: Sequence[int] | np.ndarray[Any, Any] | None, offset: int, n: int, at: int
@@ -226,6 +225,18 @@ class Engine:
             raise DataError(f"positions: {len(given)} given for at least {offset + n} rows")
         return np.ascontiguousarray(given[offset : offset + n], np.uint64)
 
+    def _results(self, calls: Sequence[tuple[Any, ...]]) -> Results:
+        """Run calls into the core; an error that stops the engine carries what they had found before as `results`."""
+        assert self._plan is not None
+        found: list[Any] = []
+        try:
+            for call, *arguments in calls:
+                found.append(call(*arguments))
+        except (LimitError, SkipError) as error:
+            error.results = Results([*found, error.found], self._plan.patterns)
+            raise
+        return Results(found, self._plan.patterns)
+
     def advance(self, watermark: int | dt.datetime) -> Results:
         """Move the watermark from outside: no more events with a time at or before it.
 
@@ -235,15 +246,13 @@ class Engine:
         ns = datetime_ns(watermark) if isinstance(watermark, dt.datetime) else int(watermark)
         if self._plan is None:
             self._compile(None)
-        assert self._plan is not None
-        return Results([self._core.advance(ns)], self._plan.patterns)
+        return self._results([(self._core.advance, ns)])
 
     def flush(self) -> Results:
         """End of input: the watermark goes to infinity. Timeouts and absences fire, held matches come out, later rows are late."""
         if self._plan is None:
             self._compile(None)
-        assert self._plan is not None
-        return Results([self._core.flush()], self._plan.patterns)
+        return self._results([(self._core.flush,)])
 
     # -- state
 

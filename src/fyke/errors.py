@@ -5,9 +5,12 @@ Those that mean "a value you gave is wrong" are ValueErrors too, so that code th
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "DataError",
     "DefinitionError",
+    "EngineStopped",
     "ExpressionError",
     "FykeError",
     "LimitError",
@@ -42,7 +45,27 @@ class DataError(FykeError, ValueError):
     """Input data is wrong; the text says what was given, what is allowed, and where (field, row, partition, offset)."""
 
 
-class LimitError(FykeError):
+class EngineStopped(FykeError):
+    """Base of what stops an engine in the middle of its input.
+
+    Attributes:
+        position: of the event being stepped; None if a deadline brought it about.
+        time: of that event, or the deadline; ns.
+        results: what the same push had found before (an engine's Results); nothing that was found is lost.
+    """
+
+    position: int | None = None
+    time: int | None = None
+    found: Any = None
+    results: Any = None
+
+    @property
+    def cause(self) -> tuple[str, int | None]:
+        """Give what brought it about, as Match.cause does: ("event", position) or ("time", deadline)."""
+        return ("time", self.time) if self.position is None else ("event", self.position)
+
+
+class LimitError(EngineStopped):
     """A bound that the user set (max_partials, max_memory) is exceeded under the policy "error"."""
 
 
@@ -50,5 +73,5 @@ class StateError(FykeError, ValueError):
     """A snapshot cannot be restored: damaged, of another version, or of another pattern."""
 
 
-class SkipError(FykeError):
+class SkipError(EngineStopped):
     """A skip strategy with throw=True found no event to skip to, or the match's own first event."""

@@ -275,9 +275,13 @@ class _Typer:
         # The place being typed, for errors: where in the pattern, and the innermost condition around.
         self.where = ""
         self.part: Expr = ex.lit(True)
+        # Columns used in an order (<, min): if nothing else tells their type, they are numbers.
+        self.ordered: list[_Column] = []
 
     def schema(self) -> Schema:
         """Give the columns with what is known of them now."""
+        for column in self.ordered:
+            column.root().type = column.root().type or "float64"
         fields = []
         for name, column in self.columns.items():
             given = self.fields.get(name)
@@ -423,6 +427,8 @@ class _Typer:
             *_NUMBERS, "timestamp", "duration", "date",
         ):  # fmt: skip
             raise self.clash([kind], f"{node.fn}() takes numbers and times, not {self.final(kind)}")
+        if node.fn in ("min", "max") and (column := self.open(kind)) is not None:
+            self.ordered.append(column)
         return kind
 
     def comparison(self, node: ex.Binary) -> str:
@@ -437,6 +443,8 @@ class _Typer:
         kind = self.together([left, right], "compare")
         if node.op not in ("eq", "ne") and isinstance(kind, str) and kind not in _ORDERED:
             raise self.clash([left, right], f"{kind} has no order: only == and != compare it")
+        if node.op not in ("eq", "ne") and isinstance(kind, _Column):
+            self.ordered.append(kind)
         self.part = outer
         return "bool"
 
