@@ -107,19 +107,23 @@ def test_delays_that_spread_are_those_that_sql_finds(run, sql):
 
 
 def test_chains_are_the_islands_that_sql_finds(run, sql):
-    """Late departures of an aircraft in a row, two or more, then one that is not late, within 7 days of the first."""
+    """Late departures of an aircraft in a row, then one that is not; of them those less than 7 days before it.
+
+    Two of these at least. Where an island is longer than 7 days, its first departures time out, and the chain begins
+    with the first that does not.
+    """
     expected = sql.execute(
         """
         with numbered as (
             select *, row_number() over aircraft as n, sum((delay <= 60)::int) over aircraft as island
             from events where tailnum is not null window aircraft as (partition by tailnum order by t, arrival)
-        ), islands as (
-            select tailnum, island, min(t) as first_t, max(n) as last_n, count(*) as n_late
-            from numbered where delay > 60 group by tailnum, island
+        ), recovered as (
+            select tailnum, island - 1 as island, t from numbered where delay <= 60
         )
-        select i.tailnum, epoch_ns(i.first_t), i.n_late
-        from islands i join numbered r on r.tailnum = i.tailnum and r.n = i.last_n + 1
-        where i.n_late >= 2 and r.t - i.first_t < interval 7 days
+        select tailnum, epoch_ns(min(late.t)), count(*)
+        from numbered late join recovered using (tailnum, island)
+        where late.delay > 60 and recovered.t - late.t < interval 7 days
+        group by tailnum, island having count(*) >= 2
         """
     ).fetchall()
     found = [(match.key, match.start, 1 + len(match["more"])) for match in run[0] if match.pattern == "chain"]

@@ -87,31 +87,60 @@ class JsonLinesSink:
         _close(self._stream)
 
 
+def align(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
+    """Return the table with the columns of a file begun earlier; what it lacks is null.
+
+    Raises:
+        DataError: a column that the file has not, or values that its column cannot hold.
+    """
+    new = [column for column in table.column_names if column not in schema.names]
+    if new:
+        raise DataError(f"{name}: a file cannot get another column (`{new[0]}`) once it is begun; write .jsonl")
+    columns = []
+    for field in schema:
+        if field.name not in table.column_names:
+            columns.append(pa.nulls(table.num_rows, field.type))
+            continue
+        try:
+            columns.append(table[field.name].cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            began = f"column `{field.name}` began as {field.type}"
+            raise DataError(f"{name}: {began} and cannot take {table[field.name].type}; write .jsonl") from error
+    return pa.table(columns, schema=schema)
+
+
 class CsvSink:
-    """A header, then a line per row."""
+    """A header, then a line per row; the columns are those of the first table with rows."""
 
     def __init__(self, stream: IO[bytes], name: str, delimiter: str = ",") -> None:
         self._stream = stream
         self._name = name
         self._delimiter = delimiter
-        self._names: list[str] | None = None
+        self._schema: pa.Schema | None = None
+        self._empty: pa.Table | None = None
 
     def write(self, table: pa.Table) -> None:
-        flat = flatten(table)
-        names = flat.schema.names
-        if self._names is not None and self._names != names:
-            changed = f"the columns changed from {self._names} to {names}"
-            raise DataError(f"{self._name}: {changed}, which CSV cannot hold; write .jsonl")
-        options = arrow_csv.WriteOptions(include_header=self._names is None, delimiter=self._delimiter)
+        if table.num_rows:
+            self._write(table)
+        else:
+            self._empty = table
+
+    def _write(self, table: pa.Table) -> None:
+        is_first = self._schema is None
+        if self._schema is None:
+            self._schema = table.schema
+        flat = flatten(align(table, self._schema, self._name))
+        options = arrow_csv.WriteOptions(include_header=is_first, delimiter=self._delimiter)
         arrow_csv.write_csv(flat, self._stream, options)
-        self._names = names
 
     def close(self) -> None:
+        if self._schema is None and self._empty is not None:
+            self._write(self._empty)
         _close(self._stream)
 
 
 class ParquetSink:
-    """Types are those of the first table with rows; later ones are cast to them."""
+    """Columns and types are those of the first table with rows; later ones are cast to them."""
 
     def __init__(self, stream: IO[bytes], name: str) -> None:
         self._stream = stream
@@ -121,16 +150,11 @@ class ParquetSink:
 
     def write(self, table: pa.Table) -> None:
         if self._writer is None:
+            self._schema = table.schema
             if table.num_rows == 0:
-                self._schema = table.schema
                 return
-            self._writer = pq.ParquetWriter(self._stream, table.schema)
-        try:
-            self._writer.write_table(table if table.schema == self._writer.schema else table.cast(self._writer.schema))
-        except (pa.ArrowInvalid, ValueError) as error:
-            raise DataError(
-                f"{self._name}: the types changed while writing, which Parquet cannot hold ({error}); write .jsonl"
-            ) from error
+            self._writer = pq.ParquetWriter(self._stream, self._schema)
+        self._writer.write_table(align(table, self._schema, self._name))
 
     def close(self) -> None:
         if self._writer is None:
