@@ -11,6 +11,7 @@ import signal
 import stat
 import sys
 import time as clock
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -403,6 +404,7 @@ def main() -> None:
     """Run the command line; the entry point of the `fyke` command."""
     if Path(sys.argv[0]).name == "__main__.py":
         sys.argv[0] = "fyke"
+    warnings.showwarning = lambda message, *_, **__: say(f"fyke: warning: {message}")
     app()
 
 

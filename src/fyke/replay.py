@@ -9,6 +9,7 @@ the pattern finds on such a topic. Used by the command line, and by anyone who w
 import dataclasses
 import difflib
 import os
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -279,8 +280,24 @@ def replay(
     def make_engine() -> Engine:
         return Engine(patterns, time=time, unit=unit, out_of_order=out_of_order, keep=keep, timeouts=timeouts, **limits)
 
-    make_engine()  # so that a wrong definition is an error here, not when the log is read
-    return Replay(found, make_engine, partition, timeouts)
+    # Made once to see what is wrong with the definition here, not when the log is read, and told once, to the caller.
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        make_engine()
+    for warning in told:
+        warnings.warn(warning.message, stacklevel=2)
+    return Replay(found, _quietly(make_engine), partition, timeouts)
+
+
+def _quietly(make_engine: Callable[[], Engine]) -> Callable[[], Engine]:
+    """Return what makes engines without the warnings that were given already."""
+
+    def make() -> Engine:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make_engine()
+
+    return make
 
 
 def _columns_needed(patterns: Iterable[Pattern], keep: Sequence[str] | None) -> list[str] | None:

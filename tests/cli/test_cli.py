@@ -28,6 +28,7 @@ def big(minimum=500):
 def needs(minimum):
     return big(minimum)
 
+endless = fyke.begin("probe", col.amount < 1).followed_by("spree", col.amount > 500)
 number = 5
 """
 ROWS = [
@@ -197,7 +198,7 @@ class TestMistakes:
             (["log.jsonl"], 2, "Missing option '--pattern'"),
             (["log.jsonl", "-p", "mine"], 2, "'mine' is not MODULE:NAME"),
             (["log.jsonl", "-p", "nomodule:x"], 2, "cannot import 'nomodule': No module named 'nomodule'"),
-            (["log.jsonl", "-p", "mine:sprees"], 2, "'mine' has no 'sprees'; it has spree, big, needs"),
+            (["log.jsonl", "-p", "mine:sprees"], 2, "'mine' has no 'sprees'; it has spree, big, needs, endless"),
             (["log.jsonl", "-p", "mine:needs"], 2, "cannot be called without arguments"),
             (["log.jsonl", "-p", "mine:number"], 2, "mine:number is no Pattern and returns none, but int"),
             (["log.jsonl", "-p", "mine:spree", "--out", "m.txt"], 2, "end it in .jsonl, .csv or .parquet"),
@@ -224,6 +225,14 @@ class TestMistakes:
         done = fyke_command(folder, "replay", "log.jsonl", "-p", "mine:spree")
         assert done.returncode == 1
         assert done.stderr.decode().startswith("fyke: error: log.jsonl: line 6: not a JSON object")
+
+    def test_a_pattern_that_may_wait_for_ever_is_warned_of_once(self, folder):
+        done = fyke_command(folder, "replay", "log.jsonl", "-p", "mine:endless", "--partition", "shop")
+        assert done.returncode == 0
+        first, *others = done.stderr.decode().splitlines()
+        assert first.startswith("fyke: warning: pattern ")
+        assert "within" in first
+        assert len(others) == 1
 
     def test_debug_shows_where_an_error_came_from(self, folder):
         done = fyke_command(folder, "replay", "none.jsonl", "-p", "mine:spree", "--debug")
