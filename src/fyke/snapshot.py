@@ -34,7 +34,7 @@ TABLES: Final = {
              ("state", pa.uint32())],
     "held": [("start_time", pa.int64()), ("start_order", pa.uint64()), ("node", pa.int64())],
     "keyed": [("pattern", pa.uint32()), ("n_runs", pa.uint32()), ("n_held", pa.uint32()), ("last_time", pa.int64()),
-              ("overdue_after", pa.int64())],
+              ("overdue_after", pa.uint64())],
     "lags": [("keyspace", pa.uint32()), ("event", pa.int64()), ("time", pa.int64())],
     "waiting": [("event", pa.int64())],
     "registers": [("value", pa.uint64())],
