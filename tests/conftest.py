@@ -9,6 +9,9 @@ import pytest
 # The tests that work the compiled core hardest, and need little besides it: see `make sanitize`.
 CORE = ("property", "semantics", "engine", "c")
 
+# A script with the name of the folder beside it: looking for doctests would import one for the other.
+collect_ignore = ["conformance.py"]
+
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("short", deadline=None, print_blob=True, max_examples=10)
 hypothesis.settings.load_profile("default")
