@@ -1,8 +1,9 @@
 """The automaton of a pattern: states with take / ignore / proceed edges, built from the last stage to the first.
 
-The construction is Flink CEP's, so that every combination of quantifiers, contiguity, NOT and until means what it means
-there; what fyke does otherwise (docs/semantics.md, rules G, N and W) is marked where it happens. `build` gives states with
-epsilon (PROCEED) edges; `flatten` then folds the epsilon paths into the edges, so that the engine never follows one.
+The construction is Flink CEP's, so that every combination of quantifiers, contiguity, NOT and until means what it
+means there; what fyke does otherwise (docs/semantics.md, rules G, N and W) is marked where it happens. `build` gives
+states with epsilon (PROCEED) edges; `flatten` then folds the epsilon paths into the edges, so that the engine never
+follows one.
 
 Guards are formulas over conditions, two-valued: a condition holds or it does not (null counts as not).
 """
@@ -84,8 +85,8 @@ class Edge:
 class State:
     """A state of the automaton.
 
-    `timer` ends a run that waits in this very state (a single stage's gap, as in Flink); `bound` closes the state's own take and
-    ignore edges (rule W: the gap of a loop or group). Both count from the last taken event, in ns.
+    `timer` ends a run that waits in this very state (a single stage's gap, as in Flink); `bound` closes the state's own
+    take and ignore edges (rule W: the gap of a loop or group). Both count from the last taken event, in ns.
     """
 
     stage: str | None
@@ -99,7 +100,10 @@ class State:
 
 
 class _Builder:
-    """Builds states backwards, as Flink's compiler does: every `_convert*` gets the state that follows and gives the one that comes first."""
+    """Builds states backwards, as Flink's compiler does.
+
+    Every `_convert*` gets the state that follows and gives the one that comes first.
+    """
 
     def __init__(self, pattern: Pattern) -> None:
         self.pattern = pattern
@@ -173,7 +177,7 @@ class _Builder:
         return state
 
     def _stage_state(self, first: bool) -> State:
-        """A state of the current stage. Only the first wait of a single stage has a timer (22); a loop's waits are all alike (W)."""
+        """A state of the current stage. Only a single stage's first wait has a timer; a loop's are all alike (W)."""
         stage = self.current
         if stage.quantifier.kind == "one":
             return self._state(stage.name, NORMAL, stage.within if first else None)
@@ -196,14 +200,16 @@ class _Builder:
     def _nots_before(self) -> list[Stage]:
         """The NOT stages that still hold here: those right before, or before optional stages only."""
         found, i = [], self.at
-        while i > 0 and (self.siblings[i - 1].quantifier.optional or self.siblings[i - 1].contiguity == "not_followed_by"):
+        while i > 0 and (
+            self.siblings[i - 1].quantifier.optional or self.siblings[i - 1].contiguity == "not_followed_by"
+        ):
             i -= 1
             if self.siblings[i].contiguity == "not_followed_by":
                 found.append(self.siblings[i])
         return found
 
     def _without_nots(self, sink: State) -> State:
-        """A copy of `sink` that an event taken by an optional stage leads to: the NOTs before the stage no longer hold."""
+        """A copy of `sink` for an event that an optional stage took: the NOTs before the stage no longer hold."""
         nots = {s.name for s in self._nots_before()}
         if not nots or not self.current.quantifier.optional:
             return sink
@@ -255,7 +261,9 @@ class _Builder:
         self._mark_round(True)
         return self._singleton(last, proceed, take, self._ignore_condition(stage), q.optional)
 
-    def _singleton(self, sink: State, proceed: State | None, take: Guard, ignore: Guard | None, optional: bool) -> State:
+    def _singleton(
+        self, sink: State, proceed: State | None, take: Guard, ignore: Guard | None, optional: bool
+    ) -> State:
         stage = self.current
         if stage.group is not None:
             return self._group(sink, proceed, optional)
@@ -358,7 +366,12 @@ class _Builder:
         return self.first_round.get(id(self.group), True)
 
     def _head_of_optional_group(self) -> bool:
-        return self._head_of_group(self.current) and self._in_first_round() and self.group is not None and self.group.quantifier.optional
+        return (
+            self._head_of_group(self.current)
+            and self._in_first_round()
+            and self.group is not None
+            and self.group.quantifier.optional
+        )
 
     # -- conditions
 
@@ -379,8 +392,14 @@ class _Builder:
         return both(self._true(), passes)
 
     def _ignore_condition(self, stage: Stage) -> Guard | None:
-        outer = {"begin": "strict", "next": "strict", "followed_by": "next", "followed_by_any": "any",
-                 "not_next": "strict", "not_followed_by": "next"}
+        outer = {
+            "begin": "strict",
+            "next": "strict",
+            "followed_by": "next",
+            "followed_by_any": "any",
+            "not_next": "strict",
+            "not_followed_by": "next",
+        }
         inner = {"strict": "strict", "relaxed": "next", "combinations": "any"}
         if self._head_of_group(stage):
             assert self.group is not None
@@ -425,8 +444,8 @@ class FlatEdge:
     """What one event does to a run in a state: each open edge gives one successor.
 
     action: "take", "ignore" (the run goes to another state, or stays: target is its own) or "stop" (the run ends).
-    `stage` takes the event. `final` is the guard under which a take also completes the match at once (an epsilon path leads on to
-    the end). `gap`: the edge is open only while the wait since the last taken event is shorter.
+    `stage` takes the event. `final` is the guard under which a take also completes the match at once (an epsilon path
+    leads on to the end). `gap`: the edge is open only while the wait since the last taken event is shorter.
     """
 
     action: str
@@ -479,7 +498,9 @@ def flatten(states: Sequence[State]) -> list[FlatState]:
                 if state.kind != START and not (source.kind == PENDING and source is not state):
                     edges.append(FlatEdge("ignore", guard, number(edge.target), gap=bound))
             else:
-                edges.append(FlatEdge("take", guard, number(edge.target), source.stage, _final_guard(edge.target), bound))
+                edges.append(
+                    FlatEdge("take", guard, number(edge.target), source.stage, _final_guard(edge.target), bound)
+                )
                 for pending in _pending_after(edge.target):
                     edges.append(FlatEdge("take", guard, number(pending), source.stage, FALSE, bound))
         flat.append(FlatState(state.stage, state.kind, gap, tuple(edges)))
@@ -521,7 +542,7 @@ def _reachable(state: State) -> list[State]:
 
 
 def _state_gap(state: State) -> int | None:
-    """Rule W: a run times out when its state's own timer ends, or when none of the waits it could go on to is open any more."""
+    """Rule W: a run times out when its state's own timer ends, or when no wait it could go on to is open any more."""
     waits = [
         q.bound
         for q in _reachable(state)
@@ -532,14 +553,22 @@ def _state_gap(state: State) -> int | None:
 
 
 def _pending_after(state: State) -> list[State]:
-    """Rule N: the pending states that a run just arrived here branches into at once (guards judged with no condition holding)."""
+    """Rule N: the pending states that a run just arrived here branches into at once.
+
+    Guards are judged with no condition holding.
+    """
     if state.kind in (PENDING, FINAL, STOP):
         return []
     seen = {id(state): state}
     stack = [state]
     while stack:
         for e in stack.pop().edges:
-            if e.action == PROCEED and e.target.kind != STOP and id(e.target) not in seen and holds(e.guard, frozenset()):
+            if (
+                e.action == PROCEED
+                and e.target.kind != STOP
+                and id(e.target) not in seen
+                and holds(e.guard, frozenset())
+            ):
                 seen[id(e.target)] = e.target
                 stack.append(e.target)
     return [s for s in seen.values() if s.kind == PENDING]

@@ -2,9 +2,10 @@
 
     Pattern --automaton--> states and guards --this file--> condition bits, guard code, run registers, tables
 
-A condition is split along its `&`: the part that reads only the row becomes a bit of the row's mask, judged once per batch for all patterns
-that have it; the part that reads the key's previous event becomes a bit judged when rows leave the reorder buffer; the part that reads the
-partial match becomes a program (or a Python callable) that the engine runs per run and event, after the bits.
+A condition is split along its `&`: the part that reads only the row becomes a bit of the row's mask, judged once per
+batch for all patterns that have it; the part that reads the key's previous event becomes a bit judged when rows leave
+the reorder buffer; the part that reads the partial match becomes a program (or a Python callable) that the engine runs
+per run and event, after the bits.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ ACTIONS: Final = {"take": 0, "ignore": 1, "stop": 2}
 KINDS: Final = {am.NORMAL: 0, am.START: 1, am.FINAL: 2, am.STOP: 3, am.PENDING: 4}
 SKIPS: Final = {"no_skip": 0, "to_next": 1, "past_last_event": 2, "to_first": 3, "to_last": 4}
 UPDATES: Final = {
-    "events": 0, "first": 1, "last": 2, ("sum", 0): 3, ("sum", 1): 4, ("min", 0): 5, ("min", 1): 6, ("max", 0): 7, ("max", 1): 8,
-    "values": 9, "sum_values": 9,
+    "events": 0, "first": 1, "last": 2, ("sum", 0): 3, ("sum", 1): 4, ("min", 0): 5, ("min", 1): 6, ("max", 0): 7,
+    ("max", 1): 8, "values": 9, "sum_values": 9,
 }  # fmt: skip
 
 
@@ -178,7 +179,9 @@ class _Compiler:
 
 
 def _serialisable(patterns: Sequence[Pattern]) -> bool:
-    return not any(isinstance(x, ex.Call) and x.name is None for p in patterns for _, c in p.conditions() for x in ex.walk(c))
+    return not any(
+        isinstance(x, ex.Call) and x.name is None for p in patterns for _, c in p.conditions() for x in ex.walk(c)
+    )
 
 
 # ------------------------------------------------------------------------------------------------ one pattern
@@ -242,7 +245,15 @@ class _PatternCompiler:
         run: list[Expr] = []
         callables: list[Expr] = []
         for part in ex.split_and(condition):
-            where = callables if _has_callable(part) else run if _reads_match(part) else lag if _reads_previous(part) else row
+            where = (
+                callables
+                if _has_callable(part)
+                else run
+                if _reads_match(part)
+                else lag
+                if _reads_previous(part)
+                else row
+            )
             where.append(part)
         guards: list[am.Guard] = []
         if row:
@@ -368,7 +379,7 @@ class _PatternCompiler:
         return found
 
     def quiet(self, index: int, state: am.FlatState) -> tuple[bool, set[int]]:
-        """Whether a row for which no condition holds leaves a run in this state as it is, and the bits that can change that."""
+        """Whether a row for which no condition holds leaves a run here as it is, and the bits that can change that."""
         care: set[int] = set()
         open_edges: list[am.FlatEdge] = []
         for e in state.edges:
@@ -417,7 +428,17 @@ class _PatternCompiler:
                 )
             where = self.stage_index.get(state.stage, NONE) if state.stage is not None else NONE
             rows.append(
-                (KINDS[state.kind], where, state.gap or 0, first_edge, len(state.edges), int(quiet), self.care(bits), 0, 0)
+                (
+                    KINDS[state.kind],
+                    where,
+                    state.gap or 0,
+                    first_edge,
+                    len(state.edges),
+                    int(quiet),
+                    self.care(bits),
+                    0,
+                    0,
+                )
             )
         t.states += rows
         for s in self.stages:
@@ -436,18 +457,25 @@ class _PatternCompiler:
         nodes = tuple(slot for (kind, _, _), slot in self.registers.items() if kind in ("first", "last"))
         names = tuple(f"{i}:{s.stage or s.kind}" for i, s in enumerate(self.states))
         self.c.infos.append(
-            PatternPlan(p.name, tuple(self.stages), p.key, self.c.keyspace_columns[self.keyspace], len(self.registers), nodes, names,
-                        p.window is not None)
+            PatternPlan(p.name, tuple(self.stages), p.key, self.c.keyspace_columns[self.keyspace], len(self.registers),
+                        nodes, names, p.window is not None)
         )  # fmt: skip
         self.c.notes += self.describe(every_row)
 
     def describe(self, every_row: bool) -> list[str]:
         p = self.pattern
-        lines = [f"pattern {p.name or self.index}: general runs ({len(self.states)} states, {len(self.registers)} run registers)"]
+        size = f"{len(self.states)} states, {len(self.registers)} run registers"
+        lines = [f"pattern {p.name or self.index}: general runs ({size})"]
         why = "some state changes on any row" if every_row else "rows for which no condition holds are passed over"
         lines.append(f"  rows: {why}")
         for e, (kind, number) in self.primitives.items():
-            reads = "Python, with the GIL" if _has_callable(e) else "program per run" if kind == "condition" else "bit per row"
+            reads = (
+                "Python, with the GIL"
+                if _has_callable(e)
+                else "program per run"
+                if kind == "condition"
+                else "bit per row"
+            )
             lines.append(f"  condition {number} ({reads}): {e!r}")
         if p.window is not None:
             lines.append(f"  within {format_ns(p.window)}: the deadline heap ends runs")

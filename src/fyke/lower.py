@@ -16,7 +16,7 @@ from fyke.expr import Expr
 from fyke.plan import BOOL, F64, I64, PHYSICAL, STR, ColumnPlan, Instruction, Program, Tables
 from fyke.schema import Schema
 
-EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 EPOCH_DAY: Final = dt.date(1970, 1, 1).toordinal()
 MICROSECOND: Final = dt.timedelta(microseconds=1)
 
@@ -214,7 +214,7 @@ class Builder:
         if self.types[arg] == I64 and any(p == F64 for p, _ in pairs):
             arg = self.as_float(arg)
         physical = self.types[arg]
-        values = sorted({float(v) if physical == F64 else v for _, v in pairs if v == v})  # type: ignore[type-var, arg-type]
+        values = sorted({float(v) if physical == F64 else v for _, v in pairs if v == v})
         first = self.shared.constant_block(physical, values)
         if len(values) > 0xFFFF:
             raise ExpressionError(f"{e!r:.80}: a set of {len(values)} values; at most 65535 are allowed")

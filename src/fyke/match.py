@@ -19,7 +19,7 @@ from fyke.plan import PatternPlan
 
 KINDS: Final = ("match", "timeout", "held")
 CAUSES: Final = ("event", "time", "after", "end")
-EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def to_datetime(ns: int) -> dt.datetime:
@@ -55,7 +55,8 @@ class Event(RowView):
 class Match:
     """A match, a timed-out partial match, or one that a skip strategy still held back at the end of the input.
 
-    `match["stage"]` is the stage's event, None if an optional stage has none, or the list of events of a stage that can have several.
+    `match["stage"]` is the stage's event, None if an optional stage has none, or the list of events of a stage that can
+    have several.
     """
 
     __slots__ = ("_events", "_pattern", "_raw", "_record")
@@ -121,7 +122,7 @@ class Match:
 
     @property
     def cause(self) -> tuple[str, int | None]:
-        """("event", position), ("time", deadline), ("after", position of the event that made it overdue) or ("end", None)."""
+        """("event", position), ("time", deadline), ("after", position of what made it overdue) or ("end", None)."""
         cause = CAUSES[int(self._record["cause"])]
         if cause == "end":
             return cause, None
@@ -217,7 +218,7 @@ class Matches(Sequence[Match]):
         return f"<{len(self)} results>"
 
     def to_arrow(self) -> pa.Table:
-        """Give the results as a table: a row each, a column per stage (struct, or list of structs), columnar throughout."""
+        """Give the results as a table: a row each, a column per stage (struct, or list of structs)."""
         return _to_table(self._raw, self._index, self._patterns)
 
 
@@ -270,7 +271,7 @@ class Results(Sequence[Match]):
         late: rows that came after the watermark had passed their time.
     """
 
-    __slots__ = ("_raws", "held", "late", "timeouts", "_matches")
+    __slots__ = ("_matches", "_raws", "held", "late", "timeouts")
 
     def __init__(self, raws: Sequence[RawResults | None], patterns: Sequence[PatternPlan]) -> None:
         found = [r for r in raws if r is not None]
@@ -306,7 +307,11 @@ class Results(Sequence[Match]):
 
     def __repr__(self) -> str:
         parts = [f"{len(self)} matches"]
-        parts += [f"{len(x)} {n}" for n, x in (("timeouts", self.timeouts), ("held", self.held), ("late", self.late)) if len(x)]
+        parts += [
+            f"{len(x)} {n}"
+            for n, x in (("timeouts", self.timeouts), ("held", self.held), ("late", self.late))
+            if len(x)
+        ]
         return f"<{', '.join(parts)}>"
 
 
@@ -314,7 +319,8 @@ def _join(found: Sequence[RawResults]) -> RawResults | None:
     """Several results as one; segment numbers are made distinct."""
     if not found:
         return None
-    rows, events, segments, n_events = [], [], {}, 0
+    rows, events, n_events = [], [], 0
+    segments: dict[int, Segment] = {}
     for raw in found:
         r, e = raw.rows.copy(), raw.events.copy()
         r["first_event"] += n_events
@@ -363,7 +369,14 @@ def _gathered(raw: RawResults, events: np.ndarray[Any, Any], what: str) -> np.nd
 def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Sequence[PatternPlan]) -> pa.Table:
     time = pa.timestamp("ns", "UTC")
     if raw is None or len(index) == 0:
-        empty = {"pattern": pa.string(), "kind": pa.string(), "start": time, "end": time, "released": time, "id": pa.string()}
+        empty = {
+            "pattern": pa.string(),
+            "kind": pa.string(),
+            "start": time,
+            "end": time,
+            "released": time,
+            "id": pa.string(),
+        }
         return pa.schema(list(empty.items())).empty_table()
     records = raw.rows[index]
     counts = records["n_events"].astype(np.int64)
@@ -385,7 +398,9 @@ def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Seq
     starts = ends - counts
     ids = [
         f"{name}/{KINDS[kind]}/{','.join(parts[a:b])}"
-        for name, kind, a, b in zip(names[records["pattern"]], records["kind"].tolist(), starts.tolist(), ends.tolist(), strict=True)
+        for name, kind, a, b in zip(
+            names[records["pattern"]], records["kind"].tolist(), starts.tolist(), ends.tolist(), strict=True
+        )
     ]
     columns: dict[str, Any] = {
         "pattern": pa.array([patterns[int(p)].name for p in records["pattern"]], pa.string()),
@@ -406,15 +421,23 @@ def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Seq
             all_stages[s.name] = all_stages.get(s.name, False) or s.repeats
     for name, repeats in all_stages.items():
         mine = np.flatnonzero(labels == name)
-        columns[name if name not in columns else f"{name}_"] = _stage_column(payload, mine, owner[mine], len(records), repeats)
+        columns[name if name not in columns else f"{name}_"] = _stage_column(
+            payload, mine, owner[mine], len(records), repeats
+        )
     return pa.table(columns)
 
 
-def _stage_column(payload: pa.Table, mine: np.ndarray[Any, Any], owner: np.ndarray[Any, Any], n: int, repeats: bool) -> pa.Array:
+def _stage_column(
+    payload: pa.Table, mine: np.ndarray[Any, Any], owner: np.ndarray[Any, Any], n: int, repeats: bool
+) -> pa.Array:
     rows = payload.take(pa.array(mine))
-    structs = pa.StructArray.from_arrays(
-        [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in rows.columns], names=rows.schema.names
-    ) if rows.num_columns else pa.nulls(len(mine), pa.struct([]))
+    structs = (
+        pa.StructArray.from_arrays(
+            [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in rows.columns], names=rows.schema.names
+        )
+        if rows.num_columns
+        else pa.nulls(len(mine), pa.struct([]))
+    )
     if repeats:
         offsets = np.zeros(n + 1, np.int32)
         np.add.at(offsets, owner + 1, 1)

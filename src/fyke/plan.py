@@ -1,7 +1,7 @@
 """Plan: the flat tables that an engine runs, and what Python needs to know beside them.
 
-The bytes are what csrc/plan.c loads; their layout is docs/formats.md's. Everything is little-endian; an array is its length
-(u32) and then its records without padding.
+The bytes are what csrc/plan.c loads; their layout is docs/formats.md's. Everything is little-endian; an array is its
+length (u32) and then its records without padding.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ NONE: Final = 0xFFFFFFFF
 
 I64, F64, BOOL, STR = 0, 1, 2, 3
 PHYSICAL: Final = {
-    "int64": I64, "timestamp": I64, "duration": I64, "date": I64, "float64": F64, "bool": BOOL, "string": STR, "bytes": STR,
-    "any": STR,
+    "int64": I64, "timestamp": I64, "duration": I64, "date": I64, "float64": F64, "bool": BOOL, "string": STR,
+    "bytes": STR, "any": STR,
 }  # fmt: skip
 
 # The order is the enum's in csrc/plan.h.
@@ -32,7 +32,7 @@ OPS: Final = {
         add_f sub_f mul_f div_f floordiv_f mod_f neg_f abs_f min_f max_f atan2
         sqrt sin cos asin acos atan exp log floor ceil radians
         eq_i ne_i lt_i le_i eq_f ne_f lt_f le_f eq_s ne_s lt_s le_s eq_b ne_b
-        and or not is_null defined in_i in_f in_s starts_with ends_with contains bit result store""".split()
+        and or not is_null defined in_i in_f in_s starts_with ends_with contains bit result store""".split()  # noqa: SIM905
     )
 }
 
@@ -41,8 +41,8 @@ OPS: Final = {
 class ColumnPlan:
     """A column that conditions or keys read.
 
-    kind: "input" (a column of the data), "computed" (a key expression), "regex" or "call" (a condition that Arrow or Python judges
-    for a whole batch); `source` is the expression behind the last three.
+    kind: "input" (a column of the data), "computed" (a key expression), "regex" or "call" (a condition that Arrow or
+    Python judges for a whole batch); `source` is the expression behind the last three.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Rows given as Python objects, as JSON text and back: what JSON lacks is tagged. No code is run, no class looked up."""
+"""Rows given as Python objects, as JSON text and back: what JSON lacks is tagged. No code is run."""
 
 from __future__ import annotations
 

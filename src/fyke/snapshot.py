@@ -1,10 +1,12 @@
-"""Snapshots: the state as logical records in Arrow tables, in a small checksummed container. docs/formats.md is the reference.
+"""Snapshots: the state as logical records in Arrow tables, in a small checksummed container (docs/formats.md).
 
     magic "FYKESNAP", version u32, number of sections u32
     per section: name length u32, name, size u64, crc32 u32, bytes
-    sections: meta (JSON), nodes, runs, held, keyed, lags, waiting (Arrow IPC), events/N and payload/N (Arrow IPC, by kind of payload)
+    sections: meta (JSON); nodes, runs, held, keyed, lags, waiting, registers (Arrow IPC);
+              events/N and payload/N/kind (Arrow IPC), one pair per kind of payload
 
-Records are numbered within the snapshot; nothing in it is an address or a pickled object, and everything is checked when it is read.
+Records are numbered within the snapshot; nothing in it is an address or a pickled object, and everything is checked
+when it is read.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ VERSION: Final = 1
 
 TABLES: Final = {
     "nodes": [("event", pa.int64()), ("parent", pa.int64()), ("stage", pa.uint32()), ("order", pa.uint64())],
-    "runs": [("start_time", pa.int64()), ("start_order", pa.uint64()), ("previous_time", pa.int64()), ("node", pa.int64()),
-             ("state", pa.uint32())],
+    "runs": [("start_time", pa.int64()), ("start_order", pa.uint64()), ("previous_time", pa.int64()),
+             ("node", pa.int64()), ("state", pa.uint32())],
     "held": [("start_time", pa.int64()), ("start_order", pa.uint64()), ("node", pa.int64())],
     "keyed": [("pattern", pa.uint32()), ("n_runs", pa.uint32()), ("n_held", pa.uint32()), ("last_time", pa.int64()),
               ("overdue_after", pa.uint64())],
@@ -72,8 +74,9 @@ def write_snapshot(plan: Plan, core: Any, position: int) -> bytes:
     counters = state.pop("counters")
     meta = {k: state[k] for k in ("order", "now", "position", "rows_seen", "late_seen")}
     meta |= {
-        "watermark": list(state["watermark"]), "counters": counters, "fingerprint": plan.fingerprint, "next_position": position,
-        "columns": [[c.name, c.type] for c in plan.columns if c.kind == "input"], "groups": len(groups), "events": len(events),
+        "watermark": list(state["watermark"]), "counters": counters, "fingerprint": plan.fingerprint,
+        "next_position": position, "columns": [[c.name, c.type] for c in plan.columns if c.kind == "input"],
+        "groups": len(groups), "events": len(events),
     }  # fmt: skip
     sections.append(("meta", json.dumps(meta, sort_keys=True).encode()))
     for name, columns in TABLES.items():
@@ -88,7 +91,9 @@ def write_snapshot(plan: Plan, core: Any, position: int) -> bytes:
     return b"".join(out)
 
 
-def _event_sections(plan: Plan, i: int, numbers: list[int], events: list[tuple[Segment, int]]) -> list[tuple[str, bytes]]:
+def _event_sections(
+    plan: Plan, i: int, numbers: list[int], events: list[tuple[Segment, int]]
+) -> list[tuple[str, bytes]]:
     by_segment: dict[int, tuple[Segment, list[int], list[int]]] = {}
     for number, (segment, row) in zip(numbers, events, strict=True):
         by_segment.setdefault(id(segment), (segment, [], []))
@@ -99,7 +104,9 @@ def _event_sections(plan: Plan, i: int, numbers: list[int], events: list[tuple[S
     arrays.append(pa.array(np.concatenate([s.times[r] for s, r, _ in parts])))
     arrays.append(pa.array(np.concatenate([s.positions[r] for s, r, _ in parts])))
     for c, column in enumerate(plan.columns):
-        taken = [as_arrow(s.columns[c], len(s)).take(pa.array(r)).cast(ARROW_TYPES[column.physical]) for s, r, _ in parts]
+        taken = [
+            as_arrow(s.columns[c], len(s)).take(pa.array(r)).cast(ARROW_TYPES[column.physical]) for s, r, _ in parts
+        ]
         arrays.append(pa.concat_arrays(taken))
     names = ["number", "time", "position", *[f"c{c}" for c in range(len(plan.columns))]]
     if isinstance(parts[0][0].source, list):
@@ -145,7 +152,9 @@ class Snapshot:
         batches, order = self._segments(plan)
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        state: dict[str, Any] = {k: self.meta[k] for k in ("order", "now", "position", "rows_seen", "late_seen", "counters")}
+        state: dict[str, Any] = {
+            k: self.meta[k] for k in ("order", "now", "position", "rows_seen", "late_seen", "counters")
+        }
         state["watermark"] = tuple(self.meta["watermark"])
         for name, batch in self.tables.items():
             columns = [c.to_pylist() for c in batch.columns]
@@ -189,7 +198,15 @@ def _writable(column: tuple[Any, ...]) -> tuple[Any, ...]:
     values, offsets, valid, valid_offset, wide, physical, shift = column
     copy = np.frombuffer(values, np.uint8).copy() if values is not None else np.zeros(8, np.uint8)
     ones = np.full(len(copy) // 8 + 16, 255, np.uint8)
-    return (copy, offsets, ones if valid is None else np.frombuffer(valid, np.uint8).copy(), valid_offset, wide, physical, shift)
+    return (
+        copy,
+        offsets,
+        ones if valid is None else np.frombuffer(valid, np.uint8).copy(),
+        valid_offset,
+        wide,
+        physical,
+        shift,
+    )
 
 
 def read_snapshot(state: bytes) -> Snapshot:
@@ -205,8 +222,25 @@ def read_snapshot(state: bytes) -> Snapshot:
         groups = []
         for i in range(n_groups):
             payload = next(n for n in sections if n.startswith(f"payload/{i}/"))
-            groups.append((_from_ipc(sections[f"events/{i}"], f"events/{i}"), payload.rsplit("/", 1)[1], _from_ipc(sections[payload], payload)))
-        for key in ("fingerprint", "columns", "watermark", "counters", "next_position", "order", "now", "position", "rows_seen", "late_seen"):
+            groups.append(
+                (
+                    _from_ipc(sections[f"events/{i}"], f"events/{i}"),
+                    payload.rsplit("/", 1)[1],
+                    _from_ipc(sections[payload], payload),
+                )
+            )
+        for key in (
+            "fingerprint",
+            "columns",
+            "watermark",
+            "counters",
+            "next_position",
+            "order",
+            "now",
+            "position",
+            "rows_seen",
+            "late_seen",
+        ):
             meta[key]
     except (KeyError, StopIteration, ValueError, TypeError) as error:
         if isinstance(error, StateError):
@@ -216,6 +250,8 @@ def read_snapshot(state: bytes) -> Snapshot:
 
 
 def _read_sections(state: memoryview) -> dict[str, bytes]:
+    at = 0
+
     def take(n: int) -> bytes:
         nonlocal at
         if n > len(state) - at:
@@ -223,7 +259,6 @@ def _read_sections(state: memoryview) -> dict[str, bytes]:
         at += n
         return bytes(state[at - n : at])
 
-    at = 0
     if take(len(MAGIC)) != MAGIC:
         raise StateError("snapshot: these bytes are not a snapshot")
     version, n = struct.unpack("<II", take(8))
