@@ -141,7 +141,9 @@ static enum status insert_key(struct keyspace *k, uint64_t hash, int64_t number,
         if (bytes == NULL) {
             return STATUS_NO_MEMORY;
         }
-        memcpy(bytes, k->scratch, size);
+        if (size > 0) {  // a pattern without a key has one key of no bytes, and no scratch
+            memcpy(bytes, k->scratch, size);
+        }
     }
     uint32_t id;
     if (k->free_list != 0) {
