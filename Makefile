@@ -72,7 +72,7 @@ sanitize: sanitize-build
 	PYTHONPATH=$(SANITIZED) FYKE_EXPECT_CORE_IN=$(SANITIZED) ARROW_DEFAULT_MEMORY_POOL=system PYTHONMALLOC=malloc \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" \
-	$(BIN)/python -m pytest tests -m core -p no:cacheprovider $(ARGS)
+	$(BIN)/python -m pytest tests -m core -p no:cacheprovider --capture=sys $(ARGS)
 
 dist: $(VENV)/.installed
 	rm -rf dist
