@@ -112,29 +112,70 @@ def test_the_layer_test_would_notice():
     assert "io" not in allowed_for("engine")
 
 
+# The same for C: a header includes only what stands in an earlier layer, so that a stage can be read and tested alone.
+C_LAYERS = [
+    ["base"],
+    ["arena", "bytes"],
+    ["event_store", "plan", "timers"],
+    ["reorder", "keyspace", "predicate", "match_graph", "results"],
+    ["nfa"],
+]
+# A module in several files: they share its header.
+C_PARTS = {"nfa_step": "nfa", "nfa_emit": "nfa"}
+
+
 def c_files():
-    return sorted([*CSRC.glob("*.c"), *CSRC.glob("*.h")])
+    return sorted(path for path in [*CSRC.glob("*.c"), *CSRC.glob("*.h")] if path.name != "_core.c")
+
+
+def c_includes(path):
+    """The modules whose headers a C file of ours includes; those of the system stand in angle brackets."""
+    return {Path(name).stem for name in re.findall(r'^\s*#\s*include "([^"]+)"', path.read_text(), re.MULTILINE)}
+
+
+def c_layer(module):
+    layers = [number for number, modules in enumerate(C_LAYERS) if module in modules]
+    assert layers, f"{module}: say in C_LAYERS where it stands"
+    return layers[0]
+
+
+@pytest.mark.parametrize("path", c_files(), ids=lambda path: path.name)
+def test_a_c_file_includes_only_what_lies_below_it(path):
+    """A .c file includes its own header besides."""
+    module = C_PARTS.get(path.stem, path.stem)
+    included = c_includes(path) - ({module} if path.suffix == ".c" else set())
+    assert [name for name in sorted(included) if c_layer(name) >= c_layer(module)] == []
 
 
 def test_no_c_file_of_ours_knows_python():
     """Where a Python object can appear is Cython; the kernels are plain C."""
     assert c_files()
     for path in c_files():
+        assert "Python.h" not in path.read_text(), path
+
+
+def test_every_c_module_has_a_header_of_its_own():
+    """What a .c file offers is declared in one place, with its contract; nobody declares another's functions."""
+    for path in CSRC.glob("*.c"):
         if path.name != "_core.c":
-            assert "Python.h" not in path.read_text(), path
+            assert (CSRC / f"{C_PARTS.get(path.stem, path.stem)}.h").exists(), path
+            assert not re.search(r"^extern ", path.read_text(), re.MULTILINE), path
 
 
-def test_c_includes_go_one_way():
-    """The include graph of the headers has no cycle."""
-    includes = {
-        path.name: set(re.findall(r'^#include "([^"]+)"', path.read_text(), re.MULTILINE)) for path in CSRC.glob("*.h")
-    }
-    assert includes
-    done = set()
-    while len(done) < len(includes):
-        ready = {name for name, needed in includes.items() if name not in done and needed <= done}
-        assert ready, f"a cycle among {sorted(set(includes) - done)}"
-        done |= ready
+def test_the_parts_of_the_extension_stand_in_its_table_of_contents():
+    """_core.pyx includes the .pxi files and does nothing else."""
+    text = (CSRC / "_core.pyx").read_text()
+    code = [line for line in text.splitlines() if line and not line.startswith(("#", '"""'))]
+    assert all(line.startswith("include ") for line in code)
+    assert set(re.findall(r'^include "([^"]+)"', text, re.MULTILINE)) == {path.name for path in CSRC.glob("*.pxi")}
+
+
+def test_the_extension_imports_only_the_errors():
+    """What the core must know of patterns comes to it as a plan's bytes."""
+    found = set()
+    for path in CSRC.glob("*.pxi"):
+        found |= set(re.findall(r"^\s*(?:from|import) (fyke[\w.]*)", path.read_text(), re.MULTILINE))
+    assert found == {"fyke.errors"}
 
 
 def test_nothing_names_what_is_outside_the_project():
