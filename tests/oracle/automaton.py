@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .definition import LOOPING, SINGLE, TIMES, Definition, Refused, Stage, define
-from .expressions import Condition, always, both, negation
+from .expressions import ALWAYS, Condition, both, negation
 from .profiles import Profile
 
 TAKE, IGNORE, PROCEED = "take", "ignore", "proceed"
@@ -32,8 +32,6 @@ class Edge:
     source: State
     target: State
     condition: Condition
-    # Whether an event that meets no condition of the pattern may go this way (N).
-    idle: bool = True
 
 
 @dataclass(eq=False)
@@ -54,9 +52,9 @@ class State:
         """The name of the stage that the state was made for."""
         return self.name.split(":")[0]
 
-    def add(self, action: str, target: State, condition: Condition, idle: bool = True) -> None:
+    def add(self, action: str, target: State, condition: Condition) -> None:
         """Add an edge; the order of adding is the order of trying."""
-        self.edges.append(Edge(action, self, target, condition, idle))
+        self.edges.append(Edge(action, self, target, condition))
 
     def closure(self) -> Iterator[State]:
         """Yield this state and all that it can proceed to, whatever the event; never a stop state."""
@@ -68,6 +66,26 @@ class State:
                 if edge.action == PROCEED and edge.target.kind != STOP and edge.target not in seen:
                     seen.add(edge.target)
                     waiting.append(edge.target)
+
+    def absences_ahead(self) -> list[State]:
+        """The pending states that a match here goes on to by itself (N).
+
+        The edges are those that an event meeting no condition could go, but none out of a not_next state: it must see
+        the next event first.
+        """
+        found, seen, waiting = [], {self}, [self]
+        while waiting:
+            state = waiting.pop()
+            if state.kind == PENDING:
+                found.append(state)
+            if state.stage is not None and state.stage.contiguity == "not_next":
+                continue
+            open_ways = [e.target for e in state.edges if e.action == PROCEED and e.condition.idle]
+            for target in open_ways:
+                if target.kind != STOP and target not in seen:
+                    seen.add(target)
+                    waiting.append(target)
+        return found
 
 
 @dataclass
@@ -98,7 +116,7 @@ class _Builder:
         self.profile = profile
         self.states: list[State] = []
         self.names: set[str] = set()
-        self.timers: list[int] = []  # all that Flink would set, in either profile
+        self.timers: list[int] = []  # those that may not be longer than the whole window, in either profile
         self.stops: dict[str, State] = {}
         self.current: Stage = definition.stages[-1]
         self.following: Stage | None = None
@@ -150,7 +168,7 @@ class _Builder:
         """The state that waits for a trailing absence; running out of time there completes the match."""
         state = self.new_state(stage.name, PENDING, stage, timed=True)
         unwanted = self.take_condition(stage)
-        state.add(PROCEED, self.stop(stage.name, unwanted), unwanted, idle=False)
+        state.add(PROCEED, self.stop(stage.name, unwanted), unwanted)
         state.add(IGNORE, state, negation(unwanted))
         return state
 
@@ -160,7 +178,7 @@ class _Builder:
         stop = self.stop(stage.name, unwanted)
         # A match is complete only on an event, so the way to the end uses up the event that was not the unwanted one.
         state.add(IGNORE if sink.kind == FINAL else PROCEED, sink, negation(unwanted))
-        state.add(PROCEED, stop, unwanted, idle=False)
+        state.add(PROCEED, stop, unwanted)
         return state
 
     def stage_states(self, sink: State) -> State:
@@ -195,10 +213,10 @@ class _Builder:
             if stage.greedy and stage.until is not None:
                 # An until event ends the loop, so it is offered to what follows as if there were no greed. (Right after
                 # a NOT, greed narrows a copy of what follows, so `past` itself is free of it; Flink crashes there.)
-                self.proceed(state, self.before_greedy.get(past.name, past), stage.until, idle=False)
+                self.proceed(state, self.before_greedy.get(past.name, past), stage.until)
                 self.proceed(state, past, negation(stage.until))
             else:
-                self.proceed(state, past, always)
+                self.proceed(state, past, ALWAYS)
         if ignore is not None:
             waiting = state
             if optional or self.opens_optional_group(stage):
@@ -239,19 +257,21 @@ class _Builder:
         take = self.unless_until(self.take_condition(stage), stage.until)
         assert take is not None
         loop = self.new_state(stage.name, NORMAL, stage, timed=True)
-        if stage.greedy:
+        if stage.greedy and sink.kind == PENDING and self.profile.absence_at_once:
+            # N: each branch waits for the absence by itself, and only what the loop would take is held against it.
+            self.proceed(loop, sink, ALWAYS)
+            self.narrow(sink, take)
+        elif stage.greedy:
             if stage.until is not None:
                 free = self.copy(sink)
-                self.proceed(loop, free, stage.until, idle=False)
+                self.proceed(loop, free, stage.until)
                 self.before_greedy[sink.name] = free
                 self.proceed(loop, sink, negation(stage.until))
             else:
-                self.proceed(loop, sink, always)
-            # N: of an absence, only what the loop would take is held against the match.
-            accepts = take if self.profile.absence_at_once and sink.kind == PENDING else self.take_condition(stage)
-            self.narrow(sink, accepts)
+                self.proceed(loop, sink, ALWAYS)
+            self.narrow(sink, self.take_condition(stage))
         else:
-            self.proceed(loop, sink, always)
+            self.proceed(loop, sink, ALWAYS)
         loop.add(TAKE, loop, take)
         self.stop_in_loop(loop)
         if ignore is not None:
@@ -264,7 +284,7 @@ class _Builder:
 
     def group(self, stage: Stage, sink: State, past: State, optional: bool) -> State:
         """Build one round of a group."""
-        outer = self.proceed_condition(always)
+        outer = self.proceed_condition(ALWAYS)
         head = self.body(stage, sink)
         if optional:
             head.add(PROCEED, past, outer)
@@ -272,7 +292,7 @@ class _Builder:
 
     def looping_group(self, stage: Stage, sink: State) -> State:
         """Build the round of a group that comes back to its own head."""
-        outer = self.proceed_condition(always)
+        outer = self.proceed_condition(ALWAYS)
         turn = self.new_state(stage.name, NORMAL, stage, timed=True)
         head = self.body(stage, turn)
         head.add(PROCEED, sink, outer)
@@ -300,8 +320,8 @@ class _Builder:
         # Of a loop, all states but the one that was made first, which takes the last elements, have Flink's timer.
         if stage is not None and timed and (stage.kind == SINGLE or ":" in name):
             timer = stage.gap if stage.kind == SINGLE else stage.loop_gap
-            if timer is not None:
-                self.timers.append(timer)
+            if timer is not None and (stage.group is None or not self.profile.loop_gaps):
+                self.timers.append(timer)  # R: the bound of a group may be longer than the window in fyke
             if stage.kind == SINGLE or not self.profile.loop_gaps:
                 state.timer = timer
         if self.profile.loop_gaps and stage is not None and kind == NORMAL:
@@ -318,7 +338,7 @@ class _Builder:
         if keep_timer:
             twin.timer = state.timer
         for edge in state.edges:
-            twin.add(edge.action, twin if edge.target is state else edge.target, edge.condition, edge.idle)
+            twin.add(edge.action, twin if edge.target is state else edge.target, edge.condition)
         return twin
 
     def narrow(self, state: State, taken: Condition) -> None:
@@ -326,8 +346,8 @@ class _Builder:
         for edge in state.edges:
             edge.condition = both(edge.condition, negation(taken))
 
-    def proceed(self, state: State, target: State, condition: Condition, idle: bool = True) -> None:
-        state.add(PROCEED, target, self.proceed_condition(condition), idle)
+    def proceed(self, state: State, target: State, condition: Condition) -> None:
+        state.add(PROCEED, target, self.proceed_condition(condition))
 
     def stop(self, name: str, unwanted: Condition) -> State:
         """The state that a match enters when a NOT is violated."""
@@ -340,14 +360,14 @@ class _Builder:
     def add_stops(self, state: State) -> None:
         """Let the NOTs before the current stage end the match while it waits here."""
         for name, unwanted in self.nots():
-            state.add(PROCEED, self.stop(name, unwanted), unwanted, idle=False)
+            state.add(PROCEED, self.stop(name, unwanted), unwanted)
 
     def stop_in_loop(self, state: State) -> None:
         """Let the NOT after the current loop end the match while it waits in the loop."""
         following = self.following
         if following is not None and following.contiguity == "not_followed_by":
             unwanted = self.take_condition(following)
-            state.add(PROCEED, self.stop(following.name, unwanted), unwanted, idle=False)
+            state.add(PROCEED, self.stop(following.name, unwanted), unwanted)
 
     def nots(self) -> list[tuple[str, Condition]]:
         """The NOTs right before the current stage, seen through optional stages."""
@@ -370,11 +390,11 @@ class _Builder:
         for edge in sink.edges:
             if edge.action == PROCEED:
                 if edge.target.kind != STOP:
-                    twin.add(PROCEED, self.without_nots(edge.target), edge.condition, edge.idle)
+                    twin.add(PROCEED, self.without_nots(edge.target), edge.condition)
                 elif edge.target.name not in nots:
-                    twin.add(PROCEED, edge.target, edge.condition, edge.idle)
+                    twin.add(PROCEED, edge.target, edge.condition)
             else:
-                twin.add(edge.action, twin if edge.target is sink else edge.target, edge.condition, edge.idle)
+                twin.add(edge.action, twin if edge.target is sink else edge.target, edge.condition)
         return twin
 
     # ------------------------------------------------------------------ conditions
@@ -396,8 +416,8 @@ class _Builder:
         return condition
 
     def proceed_condition(self, condition: Condition) -> Condition:
-        narrowed = self.group_until(always)
-        return condition if narrowed is always else both(narrowed, condition)
+        narrowed = self.group_until(ALWAYS)
+        return condition if narrowed is ALWAYS else both(narrowed, condition)
 
     def ignore_condition(self, stage: Stage) -> Condition | None:
         """Which events may be passed over before the stage's first element; None: none at all."""
@@ -415,7 +435,7 @@ class _Builder:
         if contiguity in ("followed_by", "relaxed"):
             return self.group_until(negation(stage.where))
         if contiguity in ("followed_by_any", "combinations"):
-            return self.group_until(always)
+            return self.group_until(ALWAYS)
         return None  # begin, next, strict
 
     # ------------------------------------------------------------------ where in a group we are

@@ -8,12 +8,25 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from .events import Event, Path
 
-Condition = Callable[[Event, Path], bool]
+Test = Callable[[Event, Path], bool]
 Number = Callable[[Event, Path], "float | None"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A test of an event, and what it would say of an event that meets no condition written in the pattern (N)."""
+
+    test: Test
+    idle: bool
+
+    def __call__(self, event: Event, path: Path) -> bool:
+        return self.test(event, path)
+
 
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq,
@@ -35,34 +48,33 @@ AGGREGATE: dict[str, Callable[[list[float]], float]] = {
 }
 
 
-def always(event: Event, path: Path) -> bool:
-    """Hold for every event."""
-    return True
+ALWAYS = Condition(lambda event, path: True, True)
 
 
 def both(left: Condition, right: Condition) -> Condition:
     """Hold where both conditions hold."""
-    return lambda event, path: left(event, path) and right(event, path)
+    return Condition(lambda event, path: left(event, path) and right(event, path), left.idle and right.idle)
 
 
 def negation(condition: Condition) -> Condition:
     """Hold where the condition does not."""
-    return lambda event, path: not condition(event, path)
+    return Condition(lambda event, path: not condition(event, path), not condition.idle)
 
 
 def condition(spec: dict[str, Any] | None) -> Condition:
-    """Build a condition; no expression at all holds always."""
-    if spec is None:
-        return always
+    """Build a condition of a stage; where none is written every event meets it."""
+    return ALWAYS if spec is None else Condition(_test(spec), False)
+
+
+def _test(spec: dict[str, Any]) -> Test:
     op = spec["op"]
-    if op == "true":
-        return always
-    if op == "false":
-        return lambda event, path: False
+    if op in ("true", "false"):
+        return lambda event, path: op == "true"
     if op == "not":
-        return negation(condition(spec["arg"]))
+        negated = _test(spec["arg"])
+        return lambda event, path: not negated(event, path)
     if op in ("and", "or"):
-        parts = [condition(part) for part in spec["args"]]
+        parts = [_test(part) for part in spec["args"]]
         join = all if op == "and" else any
         return lambda event, path: join(part(event, path) for part in parts)
     if op == "in":
@@ -72,8 +84,8 @@ def condition(spec: dict[str, Any] | None) -> Condition:
     if spec.get("field") == "type":
         wanted = spec["value"]
         return lambda event, path: compare(event.type, wanted)
-    left = number(spec["left"] if "left" in spec else {"field": spec["field"]})
-    right = number(next(spec[key] for key in ("right", "ref", "value") if key in spec))
+    left = _number(spec["left"] if "left" in spec else {"field": spec["field"]})
+    right = _number(next(spec[key] for key in ("right", "ref", "value") if key in spec))
 
     def holds(event: Event, path: Path) -> bool:
         a, b = left(event, path), right(event, path)
@@ -82,16 +94,16 @@ def condition(spec: dict[str, Any] | None) -> Condition:
     return holds
 
 
-def number(spec: Any) -> Number:
+def _number(spec: Any) -> Number:
     """Build a numeric expression; its value is None where it is undefined."""
     if isinstance(spec, (int, float)):
         constant = float(spec)
         return lambda event, path: constant
     if "const" in spec:
-        return number(spec["const"])
+        return _number(spec["const"])
     if "add" in spec or "mul" in spec:
         adding = "add" in spec
-        parts = [number(part) for part in spec["add" if adding else "mul"]]
+        parts = [_number(part) for part in spec["add" if adding else "mul"]]
 
         def fold(event: Event, path: Path) -> float | None:
             result = 0.0 if adding else 1.0

@@ -170,7 +170,7 @@ class Matcher:
                 if final is not None:
                     found.append(Run(final, path))
                 elif self.profile.absence_at_once and edge.target.kind != PENDING:
-                    found += [Run(state, path) for state in pending_after(edge.target)]
+                    found += [Run(state, path) for state in edge.target.absences_ahead()]
             elif run.path:
                 found.append(Run(edge.target, run.path))
         if not run.path:
@@ -196,7 +196,7 @@ class Matcher:
         if not run.path:
             return True
         if self.profile.absence_at_once and edge.source.kind == PENDING and run.state is not edge.source:
-            return False  # N: that branch waits there already
+            return edge.source not in run.state.absences_ahead()  # N: if it is, that branch waits there already
         return event.t - run.last_time < edge.source.bound  # W
 
     @staticmethod
@@ -256,16 +256,3 @@ class Matcher:
         if self.skip.throw and target == first:
             raise RuntimeFault(f"skip to {self.skip.stage!r}: it is the match's first event")
         return lambda other: other.first < target
-
-
-def pending_after(state: State) -> list[State]:
-    """The pending states that an event meeting no condition would lead to (N)."""
-    found, seen, waiting = [], {state}, [state]
-    while waiting:
-        for edge in waiting.pop().edges:
-            if edge.action == PROCEED and edge.idle and edge.target not in seen:
-                seen.add(edge.target)
-                if edge.target.kind == PENDING:
-                    found.append(edge.target)
-                waiting.append(edge.target)
-    return found
