@@ -63,7 +63,7 @@ def differences(wanted: Outcome, got: Outcome) -> list[str]:
     """Say shortly in what two outcomes differ; an empty list if they agree.
 
     Matches count with the place where they were emitted, timeouts with time and place; order within a call does not
-    count. A pattern that is refused need only be refused; of a runtime error the event and the matches before it count.
+    count. A pattern that is refused need only be refused; of a runtime error its event counts, and what came before it.
     """
     if wanted.error_kind == got.error_kind == "compile":
         return []
@@ -71,8 +71,6 @@ def differences(wanted: Outcome, got: Outcome) -> list[str]:
         return [f"error: wanted {wanted.error_kind} at {wanted.error_at}, got {got.error_kind} at {got.error_at}"]
     lines = [f"match missing: {text}" for text in (wanted.found - got.found).elements()]
     lines += [f"match too many: {text}" for text in (got.found - wanted.found).elements()]
-    if wanted.error_kind is not None:
-        return lines
     lines += [f"timeout missing: {text}" for text in (bag(wanted.timeouts) - bag(got.timeouts)).elements()]
     lines += [f"timeout too many: {text}" for text in (bag(got.timeouts) - bag(wanted.timeouts)).elements()]
     return lines

@@ -28,22 +28,19 @@ def run_on_engine(case: Case, batch: str | None = None) -> Outcome:
     outcome = Outcome()
     translate = Translator([row["t"] for row in rows], outcome)
     try:
-        for part in batches(rows, case, batch or os.environ.get("FYKE_CONFORMANCE_BATCH", "all")):
+        for part in batches(rows, batch or os.environ.get("FYKE_CONFORMANCE_BATCH", "all")):
             translate(engine.push(part))
         translate(engine.flush())
     except fyke.SkipError as error:
-        if (results := getattr(error, "results", None)) is not None:
-            translate(results)
-        kind, position = getattr(error, "cause", ("event", error.position))
+        translate(error.results)  # what was found before
+        kind, position = error.cause
         outcome.error_kind = "runtime"
         outcome.error_at = position if kind == "event" else translate.place(error.cause)
     return outcome
 
 
-def batches(rows: list[dict[str, Any]], case: Case, size: str) -> list[list[dict[str, Any]]]:
-    """Cut the rows into batches; one by one where a strategy may throw, to see what came before."""
-    if case["pattern"]["skip"].get("throw"):
-        size = "1"
+def batches(rows: list[dict[str, Any]], size: str) -> list[list[dict[str, Any]]]:
+    """Cut the rows into batches."""
     step = max(len(rows), 1) if size == "all" else int(size)
     left = iter(rows)
     return list(iter(lambda: list(islice(left, step)), []))
