@@ -507,6 +507,10 @@ def flatten(states: Sequence[State]) -> list[FlatState]:
     return flat
 
 
+def _too_many_paths() -> PatternError:
+    return PatternError(f"the pattern has over {MAX_PATHS} ways past its optional parts; make fewer of them optional")
+
+
 def _closure(state: State) -> list[tuple[State, Edge, Guard]]:
     found: list[tuple[State, Edge, Guard]] = []
     stack = [(state, TRUE)]
@@ -515,9 +519,7 @@ def _closure(state: State) -> list[tuple[State, Edge, Guard]]:
         at, so_far = stack.pop()
         paths += 1
         if paths > MAX_PATHS:
-            raise PatternError(
-                f"the pattern has over {MAX_PATHS} ways past its optional parts; make fewer of them optional"
-            )
+            raise _too_many_paths()
         for e in at.edges:
             guard = both(so_far, e.guard)
             if guard == FALSE:
@@ -578,12 +580,16 @@ def _final_guard(state: State) -> Guard:
     """When an epsilon path leads from here to the end, judged with the event just taken and the run before it."""
     ways: list[Guard] = []
     stack = [(state, TRUE)] if state.kind != FINAL else []
+    seen = {(id(state), TRUE)}  # a second way to the same place under the same guard says nothing new
     while stack:
         at, so_far = stack.pop()
         for e in at.edges:
             guard = both(so_far, e.guard)
-            if e.action != PROCEED or guard == FALSE or e.target.kind == STOP:
+            if e.action != PROCEED or guard == FALSE or e.target.kind == STOP or (id(e.target), guard) in seen:
                 continue
+            seen.add((id(e.target), guard))
+            if len(seen) > MAX_PATHS:
+                raise _too_many_paths()
             if e.target.kind == FINAL:
                 ways.append(guard)
             else:
