@@ -17,8 +17,8 @@ from tests.unit.corpus_patterns import to_pattern
 
 Json = dict[str, Any]
 
-thorough = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-shorter = settings(thorough, max_examples=150)
+thorough = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+shorter = settings(thorough, max_examples=100)
 
 
 @pytest.mark.parametrize("batch", ["1", "7", "all"])
