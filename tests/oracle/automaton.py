@@ -198,9 +198,7 @@ class _Builder:
 
     # ------------------------------------------------------------------ one stage
 
-    def single(
-        self, sink: State, past: State, take: Condition, ignore: Condition | None, optional: bool
-    ) -> State:
+    def single(self, sink: State, past: State, take: Condition, ignore: Condition | None, optional: bool) -> State:
         """Build the state that takes one element; with `optional`, `past` is where the way past it leads."""
         stage = self.current
         if stage.group is not None:

@@ -94,10 +94,12 @@ class Matcher:
         """The completed matches, best first: fyke orders them by the events taken, then their stages (T)."""
         if not self.profile.ordered_ties:
             return self.new_heap()
-        return JavaHeap(lambda run: (
-            [taken.event.order for taken in run.path],
-            [self.numbers[taken.stage] for taken in run.path],
-        ))
+        return JavaHeap(
+            lambda run: (
+                [taken.event.order for taken in run.path],
+                [self.numbers[taken.stage] for taken in run.path],
+            )
+        )
 
     # ------------------------------------------------------------------ time
 
