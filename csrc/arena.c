@@ -1,9 +1,32 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "arena.h"
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
-#define CHUNK_BYTES ((size_t)1 << 18)
+#define FIRST_CHUNK ((size_t)1 << 16)
+#define HUGE_PAGE ((size_t)1 << 21)
+
+/* Big blocks are asked for in huge pages: a step touches a handful of places all over them, and page walks would cost more than the
+ * step itself (measured: the V-shape benchmark, 10,000 keys). */
+static void *big_alloc(size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    if (size >= HUGE_PAGE / 2) {
+        const size_t rounded = (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+        void *p = NULL;
+        if (rounded < size || posix_memalign(&p, HUGE_PAGE, rounded) != 0) {
+            return NULL;
+        }
+        (void)madvise(p, rounded, MADV_HUGEPAGE); /* a hint: without it the pages are small */
+        return p;
+    }
+#endif
+    return malloc(size);
+}
 
 /* Under ASan a freed block is poisoned, so that free lists do not hide a use after free. */
 #ifdef __SANITIZE_ADDRESS__
@@ -60,16 +83,18 @@ static bool fails_now(struct arena *a)
 
 static bool add_chunk(struct arena *a)
 {
-    struct arena_chunk *c = malloc(CHUNK_BYTES);
+    size_t size = a->chunks == NULL ? FIRST_CHUNK : a->chunks->size * 2;
+    size = size > HUGE_PAGE ? HUGE_PAGE : size;
+    struct arena_chunk *c = big_alloc(size);
     if (c == NULL) {
         return false;
     }
     c->next = a->chunks;
-    c->size = CHUNK_BYTES;
+    c->size = size;
     a->chunks = c;
     a->bump = (char *)c + 16;
-    a->bump_end = (char *)c + CHUNK_BYTES;
-    a->bytes_held += CHUNK_BYTES;
+    a->bump_end = (char *)c + size;
+    a->bytes_held += size;
     return true;
 }
 
@@ -79,7 +104,7 @@ void *arena_alloc(struct arena *a, size_t size)
         return NULL;
     }
     if (size > ARENA_SMALL) {
-        void *p = malloc(size);
+        void *p = big_alloc(size);
         if (p != NULL) {
             a->bytes_used += size;
             a->bytes_held += size;
@@ -123,7 +148,7 @@ void arena_free(struct arena *a, void *p, size_t size)
 
 void *arena_resize(struct arena *a, void *p, size_t old_size, size_t new_size)
 {
-    if (old_size > ARENA_SMALL && new_size > ARENA_SMALL) {
+    if (old_size > ARENA_SMALL && new_size > ARENA_SMALL && new_size < HUGE_PAGE / 2) {
         if (fails_now(a)) {
             return NULL;
         }

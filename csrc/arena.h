@@ -1,7 +1,7 @@
 /* The one allocation seam: sized allocation with free lists, and a count of the bytes in use.
  *
  * Sizes up to ARENA_SMALL are rounded up to a class (16, 32, ... by 16 up to 256, then powers of two) and cut from chunks; freed
- * blocks go to their class's list. Larger blocks come from malloc. Callers pass the size they asked for when they free.
+ * blocks go to their class's list. Larger blocks come from malloc, the biggest in huge pages. Callers pass the size they asked for when they free.
  * `fail_after` lets tests make the n-th allocation from now fail (0: never).
  */
 #ifndef FYKE_ARENA_H

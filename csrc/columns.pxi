@@ -19,6 +19,7 @@ _EPOCH_DAY = _dt.date(1970, 1, 1).toordinal()
 _INT64_MIN = -(2**63)
 _INT64_MAX = 2**63 - 1
 _EXACT = 2**53
+cdef int64_t _MAX = 2**63 - 1
 
 
 cdef uintptr_t address_of(object buffer) except? 0:
@@ -30,6 +31,31 @@ cdef uintptr_t address_of(object buffer) except? 0:
     cdef uintptr_t at = <uintptr_t> view.buf
     PyBuffer_Release(&view)
     return at
+
+
+def scale_times(const int64_t[::1] raw, int64_t scale):
+    """raw * scale as an int64 array, and the first row whose product is outside the range of times (-1: none)."""
+    cdef Py_ssize_t n = raw.shape[0], i, bad = -1
+    cdef int64_t most = (_MAX - 1) // scale
+    times = np.empty(n, np.int64)
+    cdef int64_t *out = <int64_t *> address_of(times)
+    with nogil:
+        for i in range(n):
+            out[i] = <int64_t> (<uint64_t> raw[i] * <uint64_t> scale)
+            if raw[i] > most or raw[i] < -most:
+                if bad < 0:
+                    bad = i
+    return times, bad
+
+
+def count_from(uint64_t first, Py_ssize_t n):
+    """first, first + 1, ...: n of them."""
+    numbers = np.empty(n, np.uint64)
+    cdef uint64_t *out = <uint64_t *> address_of(numbers)
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = first + <uint64_t> i
+    return numbers
 
 
 def datetime_ns(value):

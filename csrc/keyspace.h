@@ -47,6 +47,26 @@ void keyspace_free(struct keyspace *k);
 /* The slot of the row's key: NO_SLOT if it has none yet and `insert` is false; KEY_NULL if a part is null.
  * STATUS_NO_MEMORY leaves the dictionary as it was. A slot just inserted has no users. */
 MUST_CHECK enum status keyspace_slot(struct keyspace *k, const struct event_store *s, struct event_ref e, bool insert, uint32_t *slot);
+/* Hints for a row that will be looked up soon: first the table's line, a few rows later the slot's. Integer keys only. */
+static inline void keyspace_prefetch_table(const struct keyspace *k, const struct event_store *s, struct event_ref e)
+{
+    if (k->integer) {
+        const int64_t *keys = s->segments[e.segment].columns[k->columns[0]].data;
+        __builtin_prefetch(&k->table[(uint32_t)mix64((uint64_t)keys[e.row]) & (k->table_size - 1)]);
+    }
+}
+
+static inline void keyspace_prefetch_slot(const struct keyspace *k, const struct event_store *s, struct event_ref e)
+{
+    if (k->integer) {
+        const int64_t *keys = s->segments[e.segment].columns[k->columns[0]].data;
+        const uint32_t slot = k->table[(uint32_t)mix64((uint64_t)keys[e.row]) & (k->table_size - 1)];
+        if (slot != 0) {
+            __builtin_prefetch(&k->slots[slot - 1]);
+        }
+    }
+}
+
 /* Frees a slot without users. */
 void keyspace_drop(struct keyspace *k, uint32_t slot);
 

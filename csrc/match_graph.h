@@ -63,6 +63,16 @@ static inline uint32_t node_new(struct match_graph *g, struct event_ref event, u
     return id;
 }
 
+/* As node_new, but takes over the caller's reference on parent. */
+static inline uint32_t node_append(struct match_graph *g, struct event_ref event, uint64_t order, uint32_t stage, uint32_t parent)
+{
+    const uint32_t id = node_new(g, event, order, stage, parent);
+    if (parent != 0 && id != 0) {
+        g->nodes[parent].references--;
+    }
+    return id;
+}
+
 static inline void node_retain(struct match_graph *g, uint32_t id)
 {
     g->nodes[id].references++;

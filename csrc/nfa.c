@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#define NOT_LOOKED_UP (UINT32_MAX - 2) /* a slot, beside NO_SLOT and KEY_NULL */
+#define NO_PATTERN UINT32_MAX
+
 static void *alloc_zeroed(struct arena *a, size_t size)
 {
     void *p = arena_alloc(a, size);
@@ -40,14 +43,30 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
     n->condition_values = alloc_zeroed(arena, plan->n_conditions);
     n->condition_stamps = alloc_zeroed(arena, plan->n_conditions * sizeof *n->condition_stamps);
     n->start_run = alloc_zeroed(arena, n->largest_run);
+    n->branching = alloc_zeroed(arena, n->largest_run);
+    for (uint32_t i = 0; i < plan->n_states; i++) {
+        n->most_edges = plan->states[i].n_edges > n->most_edges ? plan->states[i].n_edges : n->most_edges;
+    }
+    n->open = alloc_zeroed(arena, n->most_edges * sizeof *n->open);
+    n->decisions = alloc_zeroed(arena, plan->n_states * sizeof *n->decisions);
     n->care = alloc_zeroed(arena, words * sizeof *n->care);
     n->chunk_masks = alloc_zeroed(arena, VM_BLOCK * words * sizeof *n->chunk_masks);
     n->chunk_refs = alloc_zeroed(arena, VM_BLOCK * sizeof *n->chunk_refs);
     n->chunk_previous = alloc_zeroed(arena, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_previous);
-    if (n->keyspaces == NULL || n->lag_timers == NULL || n->slots == NULL || n->heads == NULL || n->head_capacities == NULL ||
+    n->chunk_slots = alloc_zeroed(arena, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_slots);
+    if (n->decisions == NULL || n->branching == NULL || n->open == NULL || n->chunk_slots == NULL || n->keyspaces == NULL || n->lag_timers == NULL || n->slots == NULL || n->heads == NULL || n->head_capacities == NULL ||
         n->condition_values == NULL || n->condition_stamps == NULL || n->start_run == NULL || n->care == NULL ||
         n->chunk_masks == NULL || n->chunk_refs == NULL || n->chunk_previous == NULL) {
         return STATUS_NO_MEMORY;
+    }
+    for (size_t i = 0; i < (size_t)plan->n_keyspaces * VM_BLOCK; i++) {
+        n->chunk_slots[i] = NOT_LOOKED_UP; /* and stays so where there is no lag */
+    }
+    n->prefetched = NO_PATTERN;
+    for (uint32_t p = 0; p < plan->n_patterns; p++) {
+        if (plan->patterns[p].every_row && plan->keyspaces[plan->patterns[p].keyspace].needs_lag) {
+            n->prefetched = p;
+        }
     }
     for (uint32_t p = 0; p < plan->n_patterns; p++) {
         for (uint32_t w = 0; w < words; w++) {
@@ -59,7 +78,10 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
         timers_init(&n->lag_timers[i], arena);
         st = keyspace_init(&n->keyspaces[i], arena, plan, i);
     }
-    return st == STATUS_OK ? vm_init(&n->vm, arena, plan->max_registers) : st;
+    if (st == STATUS_OK) {
+        st = vm_init(&n->vm, arena, plan->max_registers);
+    }
+    return st == STATUS_OK ? nfa_decide(n) : st;
 }
 
 /* The arena frees what came from its chunks; only large blocks are freed one by one, so walk everything that can be large. */
@@ -92,10 +114,16 @@ void nfa_free(struct nfa *n)
     arena_free(a, n->condition_values, plan->n_conditions);
     arena_free(a, n->condition_stamps, plan->n_conditions * sizeof *n->condition_stamps);
     arena_free(a, n->start_run, n->largest_run);
+    arena_free(a, n->branching, n->largest_run);
+    arena_free(a, n->decisions, plan->n_states * sizeof *n->decisions);
+    arena_free(a, n->outcomes, n->outcomes_capacity * sizeof *n->outcomes);
+    arena_free(a, n->decision_edges, n->decision_edges_capacity * sizeof *n->decision_edges);
+    arena_free(a, n->open, n->most_edges * sizeof *n->open);
     arena_free(a, n->care, words * sizeof *n->care);
     arena_free(a, n->chunk_masks, VM_BLOCK * words * sizeof *n->chunk_masks);
     arena_free(a, n->chunk_refs, VM_BLOCK * sizeof *n->chunk_refs);
     arena_free(a, n->chunk_previous, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_previous);
+    arena_free(a, n->chunk_slots, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_slots);
     arena_free(a, n->out, (size_t)n->out_capacity * n->largest_run);
     arena_free(a, n->done, n->done_capacity * sizeof *n->done);
     arena_free(a, n->sort_space, n->sort_capacity * sizeof *n->sort_space);
@@ -227,6 +255,10 @@ enum status nfa_settle(struct nfa *n, uint32_t id)
     struct keyed *k = &n->keyed[id];
     if (k->n_runs == 0 && k->n_held == 0) {
         close_keyed(n, id);
+        return STATUS_OK;
+    }
+    const struct pattern *p = &n->plan->patterns[k->pattern];
+    if (p->window == 0 && !p->has_gaps && n->options.key_ttl == 0) {
         return STATUS_OK;
     }
     const event_time_t deadline = keyed_deadline(n, k);
@@ -473,8 +505,6 @@ static bool can_start(const struct nfa *n, const struct pattern *p)
     return false;
 }
 
-#define NOT_LOOKED_UP (UINT32_MAX - 2)
-
 static enum status step_pattern(struct nfa *n, uint32_t index)
 {
     const struct pattern *p = &n->plan->patterns[index];
@@ -508,7 +538,7 @@ static enum status step_pattern(struct nfa *n, uint32_t index)
         k->last_time = n->now;
         st = nfa_step_key(n, k);
     }
-    if (st == STATUS_OK) {
+    if (st == STATUS_OK && (n->n_done > 0 || k->n_held > 0)) {
         const struct results before = n->results;
         st = nfa_emit(n, k, CAUSE_EVENT, n->position, n->now);
         take_back(n, st, &before);
@@ -519,10 +549,11 @@ static enum status step_pattern(struct nfa *n, uint32_t index)
     if (st == STATUS_OK) {
         st = bound_memory(n, head - 1);
     }
-    if (st == STATUS_OK) {
+    const bool timed = p->window > 0 || p->has_gaps || n->options.key_ttl > 0;
+    if (st == STATUS_OK && (timed || k->n_runs == 0)) {
         const bool last_user = k->n_runs == 0 && k->n_held == 0 && space->slots[*slot].users == 1;
         st = nfa_settle(n, head - 1);
-        if (last_user) {
+        if (last_user) { /* a key with a lag keeps a user */
             *slot = NO_SLOT; /* the key has gone with its last state */
         }
     }
@@ -557,12 +588,14 @@ static enum status step_row(struct nfa *n, const struct waiting *row)
     return STATUS_OK;
 }
 
-/* The key's latest event becomes its next one's previous. */
-static enum status remember(struct nfa *n, uint32_t index, uint32_t slot, event_time_t time, struct event_ref event)
+/* The key's latest event becomes its next one's previous; the reference on the one before goes to the caller. */
+static enum status remember(struct nfa *n, uint32_t index, uint32_t slot, event_time_t time, struct event_ref event,
+                            struct event_ref *previous)
 {
     struct key_slot *s = &n->keyspaces[index].slots[slot];
+    *previous = s->last;
     event_retain(n->events, event.segment);
-    if (s->last.segment == NO_SEGMENT) {
+    if (UNLIKELY(s->last.segment == NO_SEGMENT)) {
         s->users++;
         if (n->options.key_ttl > 0) {
             enum status st = timers_reserve_owners(&n->lag_timers[index], slot + 1);
@@ -573,12 +606,37 @@ static enum status remember(struct nfa *n, uint32_t index, uint32_t slot, event_
                 return st;
             }
         }
-    } else {
-        event_release(n->events, s->last.segment);
     }
     s->last = event;
     s->last_time = time;
     return STATUS_OK;
+}
+
+#define AHEAD 8
+
+/* Hints for the keyed states of the rows to come, in three steps that each need what the one before has brought. */
+static void prefetch_keyed(struct nfa *n, uint32_t pattern, uint32_t row, uint32_t n_rows)
+{
+    if (row + 3 * AHEAD < n_rows) {
+        const uint32_t *slots = n->chunk_slots + (size_t)n->plan->patterns[pattern].keyspace * VM_BLOCK;
+        const uint32_t head = head_of(n, pattern, slots[row + 3 * AHEAD]);
+        n->hints[row + 3 * AHEAD] = head;
+        if (head != 0) {
+            __builtin_prefetch(&n->keyed[head - 1]);
+        }
+    }
+    if (row + 2 * AHEAD < n_rows && row >= AHEAD && n->hints[row + 2 * AHEAD] != 0) {
+        const char *runs = (const char *)n->keyed[n->hints[row + 2 * AHEAD] - 1].runs;
+        __builtin_prefetch(runs);
+        __builtin_prefetch(runs + 64);
+    }
+    if (row + AHEAD < n_rows && row >= 2 * AHEAD && n->hints[row + AHEAD] != 0) {
+        const struct keyed *k = &n->keyed[n->hints[row + AHEAD] - 1];
+        const size_t size = run_size(n, pattern);
+        for (uint32_t i = 0; i < k->n_runs && i < 4; i++) {
+            __builtin_prefetch(&n->graph.nodes[run_at(k->runs, size, i)->node]);
+        }
+    }
 }
 
 /* The key's previous event of each row of a chunk, then the conditions that read it, over the whole chunk. */
@@ -588,6 +646,12 @@ static enum status lag_chunk(struct nfa *n, uint32_t index, const struct waiting
     struct keyspace *space = &n->keyspaces[index];
     struct event_ref *previous = n->chunk_previous + (size_t)index * VM_BLOCK;
     for (uint32_t i = 0; i < n_rows; i++) {
+        if (i + 6 * AHEAD < n_rows) {
+            keyspace_prefetch_table(space, n->events, rows[i + 6 * AHEAD].event);
+        }
+        if (i + 3 * AHEAD < n_rows) {
+            keyspace_prefetch_slot(space, n->events, rows[i + 3 * AHEAD].event);
+        }
         enum status st = n->options.key_ttl > 0 ? fire_lags(n, index, rows[i].time) : STATUS_OK;
         uint32_t slot = KEY_NULL;
         if (st == STATUS_OK) {
@@ -595,16 +659,13 @@ static enum status lag_chunk(struct nfa *n, uint32_t index, const struct waiting
         }
         previous[i].segment = NO_SEGMENT;
         if (st == STATUS_OK && slot < NOT_LOOKED_UP) {
-            previous[i] = space->slots[slot].last;
-            if (previous[i].segment != NO_SEGMENT) {
-                event_retain(n->events, previous[i].segment);
-            }
-            st = remember(n, index, slot, rows[i].time, rows[i].event);
+            st = remember(n, index, slot, rows[i].time, rows[i].event, &previous[i]);
         }
         if (st != STATUS_OK) {
             return st;
         }
         n->chunk_refs[i] = rows[i].event;
+        n->chunk_slots[(size_t)index * VM_BLOCK + i] = n->options.key_ttl == 0 ? slot : NOT_LOOKED_UP;
     }
     const uint32_t program = plan->keyspaces[index].lag_program;
     if (program != NO_PROGRAM) {
@@ -620,7 +681,9 @@ static enum status step_chunk(struct nfa *n, const struct waiting *rows, uint32_
     const size_t words = plan->mask_words;
     for (uint32_t i = 0; i < n_rows; i++) {
         const struct segment *g = &n->events->segments[rows[i].event.segment];
-        memcpy(n->chunk_masks + i * words, g->masks + rows[i].event.row * words, words * sizeof *g->masks);
+        for (size_t w = 0; w < words; w++) {
+            n->chunk_masks[i * words + w] = g->masks[rows[i].event.row * words + w];
+        }
     }
     for (uint32_t k = 0; k < plan->n_keyspaces; k++) {
         if (plan->keyspaces[k].needs_lag) {
@@ -635,7 +698,10 @@ static enum status step_chunk(struct nfa *n, const struct waiting *rows, uint32_
         n->mask = n->chunk_masks + i * words;
         n->row = i;
         for (uint32_t k = 0; k < plan->n_keyspaces; k++) {
-            n->slots[k] = NOT_LOOKED_UP;
+            n->slots[k] = n->chunk_slots[(size_t)k * VM_BLOCK + i];
+        }
+        if (n->prefetched != NO_PATTERN) {
+            prefetch_keyed(n, n->prefetched, i, n_rows);
         }
         const enum status st = step_row(n, &rows[i]);
         if (st != STATUS_OK) {
@@ -697,7 +763,12 @@ enum status nfa_restore_held(struct nfa *n, uint32_t id, struct completed held)
 
 enum status nfa_restore_last(struct nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, struct event_ref event)
 {
-    return remember(n, keyspace, slot, time, event);
+    struct event_ref previous;
+    const enum status st = remember(n, keyspace, slot, time, event, &previous);
+    if (st == STATUS_OK && previous.segment != NO_SEGMENT) {
+        event_release(n->events, previous.segment);
+    }
+    return st;
 }
 
 /* ------------------------------------------------------------------ invariants */

@@ -50,6 +50,33 @@ struct keyed {
 
 enum limit_policy { LIMIT_ERROR = 0, LIMIT_DROP_OLDEST = 1, LIMIT_DROP_NEWEST = 2 };
 
+/* What an event does to a run in a state, looked up instead of judged: for a state whose guards read at most DECISION_BITS mask bits and
+ * nothing else there is an outcome for each combination of them. */
+#define DECISION_BITS 6
+#define NO_DECISION UINT32_MAX
+
+enum outcome_kind {
+    OUTCOME_EDGES = 0, /* anything else: step through the edges listed */
+    OUTCOME_STAY,      /* the run stays as it is */
+    OUTCOME_END,
+    OUTCOME_TAKE,      /* the event joins, the run goes on in `target`; nothing is complete */
+    OUTCOME_MOVE,      /* same events, other state */
+};
+
+struct outcome {
+    uint32_t kind;
+    uint32_t target;
+    uint32_t stage;
+    uint32_t stopped;
+    uint32_t first_open, n_open; /* into nfa.decision_edges */
+};
+
+struct decision {
+    uint32_t first_outcome; /* NO_DECISION: judge the guards */
+    uint32_t n_bits;
+    uint32_t bits[DECISION_BITS];
+};
+
 struct nfa_options {
     uint32_t timeouts; /* report runs that time out */
     uint32_t max_partials_policy;
@@ -121,12 +148,23 @@ struct nfa {
     uint64_t stamp;
     uint32_t *slots; /* of the current row, one a keyspace */
     struct run *start_run;
+    struct run *branching; /* a run with several successors, while they are made */
+    const struct edge **open; /* its open edges */
+    uint32_t most_edges;
+    struct decision *decisions; /* one a state */
+    struct outcome *outcomes;
+    uint32_t n_outcomes, outcomes_capacity;
+    const struct edge **decision_edges;
+    uint32_t n_decision_edges, decision_edges_capacity;
+    uint32_t prefetched;      /* the pattern whose keyed states are prefetched */
+    uint32_t hints[VM_BLOCK]; /* keyed states of the chunk's rows, for prefetching only */
     uint32_t largest_run;
     uint64_t *care; /* union of the patterns' care words */
     bool every_row;
     uint64_t *chunk_masks;
     struct event_ref *chunk_refs;
-    struct event_ref *chunk_previous;
+    struct event_ref *chunk_previous; /* per keyspace with a lag */
+    uint32_t *chunk_slots;            /* per keyspace with a lag: the key's slot, alive for the whole chunk unless keys expire */
 };
 
 MUST_CHECK enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan, struct event_store *events,
@@ -166,6 +204,8 @@ MUST_CHECK enum status nfa_report_held(struct nfa *n);
 
 /* --- parts, each in its own file */
 
+/* nfa_step.c: fills the decision tables. */
+MUST_CHECK enum status nfa_decide(struct nfa *n);
 /* nfa_step.c: steps the runs of one key and starts a new one; successors and completions end up in k and n->done. */
 MUST_CHECK enum status nfa_step_key(struct nfa *n, struct keyed *k);
 /* nfa_emit.c: hands n->done on: reports it, or holds it until the skip strategy lets it go. */

@@ -233,6 +233,9 @@ enum status nfa_emit(struct nfa *n, struct keyed *k, uint32_t cause, uint64_t ca
         n->n_done = 0;
         return st;
     }
+    if (n->n_done == 0 && k->n_held == 0) {
+        return STATUS_OK;
+    }
     st = hold(n, k);
     while (st == STATUS_OK && k->n_held > 0 && (k->n_runs == 0 || k->held[0].start_order <= k->runs[0].start_order)) {
         const struct completed match = k->held[0];

@@ -177,119 +177,388 @@ static void update_registers(struct nfa *n, struct run *run, const struct stage_
 
 /* ------------------------------------------------------------------ successors */
 
-static struct run *push_successor(struct nfa *n, const struct run *run, size_t size)
+/* Where successors go: back into the key's own array while there is room before the next run to be read, else to n->out. */
+struct sink {
+    struct run *runs;
+    uint32_t n;     /* runs written in place */
+    uint32_t limit; /* places free for writing */
+};
+
+static struct run *sink_place(struct nfa *n, struct sink *to, size_t size)
 {
-    void *out = n->out;
-    const enum status st = arena_reserve(n->arena, &out, &n->out_capacity, (uint64_t)n->n_out + 1, n->largest_run);
-    n->out = out;
-    if (UNLIKELY(st != STATUS_OK)) {
-        return NULL;
+    if (LIKELY(n->n_out == 0 && to->n < to->limit)) {
+        return run_at(to->runs, size, to->n++);
     }
-    struct run *next = run_at(n->out, size, n->n_out++);
-    memcpy(next, run, size);
-    return next;
+    if (UNLIKELY(n->n_out == n->out_capacity)) {
+        void *out = n->out;
+        const enum status st = arena_reserve(n->arena, &out, &n->out_capacity, (uint64_t)n->n_out + 1, n->largest_run);
+        n->out = out;
+        if (st != STATUS_OK) {
+            return NULL;
+        }
+    }
+    return run_at(n->out, size, n->n_out++);
 }
 
-static enum status take(struct nfa *n, const struct keyed *k, const struct run *run, const struct edge *e, size_t size)
+/* The non-stop edges that are open for the run, into n->open; a stop edge ends the run. */
+static uint32_t open_edges(struct nfa *n, const struct run *run, const struct state *s, bool *stopped)
+{
+    uint32_t n_open = 0;
+    n->stamp++;
+    const struct edge *edges = n->plan->edges + s->first_edge;
+    for (uint32_t i = 0; i < s->n_edges; i++) {
+        const struct edge *e = &edges[i];
+        if (UNLIKELY(e->gap_guarded) && n->now >= time_add(run->previous_time, e->gap)) {
+            continue;
+        }
+        if (guard_holds(n, run, e->guard)) {
+            if (e->action == EDGE_STOP) {
+                *stopped = true;
+            } else {
+                n->open[n_open++] = e;
+            }
+        }
+    }
+    return n_open;
+}
+
+static bool is_final(const struct nfa *n, const struct edge *e)
+{
+    return n->plan->states[e->target].kind == STATE_FINAL;
+}
+
+/* A successor that has taken the event. `node` becomes the successor's. */
+static enum status place_taken(struct nfa *n, const struct keyed *k, const struct run *run, const struct edge *e, uint32_t node,
+                               struct sink *to, size_t size)
 {
     const struct pattern *p = &n->plan->patterns[k->pattern];
-    const uint32_t node = node_new(&n->graph, n->event, n->order, e->stage, run->node);
-    if (UNLIKELY(node == 0)) {
+    const bool starts = run->node == 0;
+    struct run *next = sink_place(n, to, size);
+    if (UNLIKELY(next == NULL)) {
         return STATUS_NO_MEMORY;
     }
+    if (next != run) {
+        memcpy(next, run, size);
+    }
+    if (starts) {
+        next->start_time = n->now;
+        next->start_order = n->order;
+    }
+    next->previous_time = n->now;
+    next->node = node;
+    next->state = e->target;
+    if (p->n_registers > 0) {
+        update_registers(n, next, &n->plan->stages[p->first_stage + e->stage]);
+    }
+    return STATUS_OK;
+}
+
+/* A take completes the match at once if it leads to the end, or if an epsilon path does. */
+static enum status complete_taken(struct nfa *n, const struct run *run, uint32_t node)
+{
     struct run first = *run;
     if (run->node == 0) {
         first.start_time = n->now;
         first.start_order = n->order;
     }
-    enum status st = STATUS_OK;
-    if (n->plan->states[e->target].kind == STATE_FINAL) {
-        st = nfa_complete(n, &first, node);
-    } else {
-        struct run *next = push_successor(n, run, size);
-        if (next == NULL) {
-            st = STATUS_NO_MEMORY;
-        } else {
-            next->start_time = first.start_time;
-            next->start_order = first.start_order;
-            next->previous_time = n->now;
-            next->node = node;
-            next->state = e->target;
-            node_retain(&n->graph, node);
-            update_registers(n, next, &n->plan->stages[p->first_stage + e->stage]);
-            if (guard_holds(n, run, e->final_guard)) {
-                st = nfa_complete(n, &first, node);
-            }
-        }
-    }
-    node_release(&n->graph, node);
-    return st;
+    return nfa_complete(n, &first, node);
 }
 
-static enum status ignore(struct nfa *n, const struct run *run, const struct edge *e, size_t size)
+static enum status take(struct nfa *n, const struct keyed *k, const struct run *run, const struct edge *e, struct sink *to, size_t size)
 {
-    if (n->plan->states[e->target].kind == STATE_FINAL) {
+    const uint32_t node = node_new(&n->graph, n->event, n->order, e->stage, run->node);
+    if (UNLIKELY(node == 0)) {
+        return STATUS_NO_MEMORY;
+    }
+    enum status st = STATUS_OK;
+    if (is_final(n, e) || guard_holds(n, run, e->final_guard)) {
+        st = complete_taken(n, run, node);
+    }
+    if (is_final(n, e)) {
+        node_release(&n->graph, node);
+        return st;
+    }
+    return st == STATUS_OK ? place_taken(n, k, run, e, node, to, size) : st;
+}
+
+static enum status ignore(struct nfa *n, const struct run *run, const struct edge *e, struct sink *to, size_t size)
+{
+    if (is_final(n, e)) {
         return nfa_complete(n, run, run->node);
     }
-    struct run *next = push_successor(n, run, size);
+    struct run *next = sink_place(n, to, size);
     if (UNLIKELY(next == NULL)) {
         return STATUS_NO_MEMORY;
+    }
+    if (next != run) {
+        memcpy(next, run, size);
     }
     next->state = e->target;
     node_retain(&n->graph, next->node);
     return STATUS_OK;
 }
 
-/* Appends the successors of one run to n->out and what it completes to n->done. */
-static enum status step_run(struct nfa *n, const struct keyed *k, const struct run *run, size_t size)
+/* Several successors, or a stop: they may be written over the run, so it is read from a copy. */
+static enum status step_branching(struct nfa *n, const struct keyed *k, const struct run *run, const struct edge *const *open,
+                                  uint32_t n_open, bool stopped, struct sink *to, size_t size)
 {
-    const struct state *s = &n->plan->states[run->state];
+    struct sink nowhere = {NULL, 0, 0};
     const uint32_t before = n->n_out;
-    bool stopped = false;
-    n->stamp++;
-    for (uint32_t i = 0; i < s->n_edges; i++) {
-        const struct edge *e = &n->plan->edges[s->first_edge + i];
-        if (e->gap_guarded && n->now >= time_add(run->previous_time, e->gap)) {
-            continue;
-        }
-        if (!guard_holds(n, run, e->guard)) {
-            continue;
-        }
-        enum status st = STATUS_OK;
-        if (e->action == EDGE_STOP) {
-            stopped = true;
-        } else if (e->action == EDGE_TAKE) {
-            st = take(n, k, run, e, size);
-        } else {
-            st = ignore(n, run, e, size);
-        }
-        if (UNLIKELY(st != STATUS_OK)) {
-            return st;
-        }
+    memcpy(n->branching, run, size);
+    enum status st = STATUS_OK;
+    for (uint32_t i = 0; i < n_open && st == STATUS_OK; i++) {
+        const struct edge *e = open[i];
+        struct sink *where = stopped ? &nowhere : to;
+        st = e->action == EDGE_TAKE ? take(n, k, n->branching, e, where, size) : ignore(n, n->branching, e, where, size);
     }
-    if (UNLIKELY(n->failure.status != STATUS_OK)) {
-        return n->failure.status;
-    }
-    if (stopped) {
+    if (stopped && st == STATUS_OK) {
         n->counters.stopped++;
         while (n->n_out > before) {
             node_release(&n->graph, run_at(n->out, size, --n->n_out)->node);
         }
     }
+    if (st == STATUS_OK) {
+        node_release(&n->graph, n->branching->node);
+    }
+    return st;
+}
+
+/* Steps one run over its open edges; it gives up its reference to its node. */
+static enum status step_open(struct nfa *n, const struct keyed *k, struct run *run, const struct edge *const *open, uint32_t n_open,
+                             bool stopped, struct sink *to, size_t size)
+{
+    if (n_open == 0) {
+        n->counters.stopped += stopped;
+        node_release(&n->graph, run->node);
+        return STATUS_OK;
+    }
+    const struct edge *e = open[0];
+    if (n_open > 1 || stopped || is_final(n, e)) {
+        return step_branching(n, k, run, open, n_open, stopped, to, size);
+    }
+    if (e->action == EDGE_TAKE) {
+        const uint32_t node = node_append(&n->graph, n->event, n->order, e->stage, run->node);
+        if (UNLIKELY(node == 0)) {
+            return STATUS_NO_MEMORY;
+        }
+        if (UNLIKELY(n->plan->guards[e->final_guard].kind != GUARD_NEVER) && guard_holds(n, run, e->final_guard)) {
+            const enum status st = complete_taken(n, run, node);
+            if (st != STATUS_OK) {
+                return st;
+            }
+        }
+        return place_taken(n, k, run, e, node, to, size);
+    }
+    struct run *next = sink_place(n, to, size);
+    if (UNLIKELY(next == NULL)) {
+        return STATUS_NO_MEMORY;
+    }
+    if (next != run) {
+        memcpy(next, run, size);
+    }
+    next->state = e->target;
     return STATUS_OK;
 }
 
-static enum status append_runs(struct nfa *n, struct keyed *k, uint32_t at, size_t size)
+/* ------------------------------------------------------------------ decisions */
+
+static const struct outcome *decide(const struct nfa *n, uint32_t state)
 {
-    const uint64_t total = (uint64_t)at + n->n_out;
+    const struct decision *d = &n->decisions[state];
+    if (UNLIKELY(d->first_outcome == NO_DECISION)) {
+        return NULL;
+    }
+    uint32_t index = 0;
+    for (uint32_t i = 0; i < d->n_bits; i++) {
+        index |= (uint32_t)bit_is_set(n->mask, d->bits[i]) << i;
+    }
+    return &n->outcomes[d->first_outcome + index];
+}
+
+static bool collect_bit(struct decision *d, uint32_t bit)
+{
+    for (uint32_t i = 0; i < d->n_bits; i++) {
+        if (d->bits[i] == bit) {
+            return true;
+        }
+    }
+    if (d->n_bits == DECISION_BITS) {
+        return false;
+    }
+    d->bits[d->n_bits++] = bit;
+    return true;
+}
+
+/* The mask bits that a guard reads; false if it reads more than bits. */
+static bool collect_guard(const struct nfa *n, struct decision *d, uint32_t index)
+{
+    const struct guard *g = &n->plan->guards[index];
+    if (g->kind == GUARD_IF_BIT || g->kind == GUARD_UNLESS_BIT) {
+        return collect_bit(d, g->arg);
+    }
+    for (uint32_t i = 0; g->kind == GUARD_CODE && i < g->n_steps; i++) {
+        const struct guard_step *s = &n->plan->guard_steps[g->arg + i];
+        if (s->op == GUARD_CONDITION || (s->op == GUARD_BIT && !collect_bit(d, s->arg))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool collect_state(const struct nfa *n, struct decision *d, const struct state *s)
+{
+    for (uint32_t i = 0; i < s->n_edges; i++) {
+        const struct edge *e = &n->plan->edges[s->first_edge + i];
+        if (e->gap_guarded || !collect_guard(n, d, e->guard) || !collect_guard(n, d, e->final_guard)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The outcome under n->mask, by judging the guards. */
+static struct outcome judge_state(struct nfa *n, uint32_t state)
+{
+    struct outcome o = {.kind = OUTCOME_EDGES, .first_open = n->n_decision_edges};
+    bool stopped = false;
+    memset(n->start_run, 0, n->largest_run);
+    o.n_open = open_edges(n, n->start_run, &n->plan->states[state], &stopped);
+    o.stopped = stopped;
+    memcpy(n->decision_edges + n->n_decision_edges, n->open, o.n_open * sizeof *n->open);
+    n->n_decision_edges += o.n_open;
+    const struct edge *e = n->open[0];
+    if (o.n_open == 0) {
+        o.kind = OUTCOME_END;
+    } else if (o.n_open == 1 && !stopped && !is_final(n, e)) {
+        o.target = e->target;
+        o.stage = e->stage;
+        if (e->action == EDGE_IGNORE) {
+            o.kind = e->target == state ? OUTCOME_STAY : OUTCOME_MOVE;
+        } else if (!guard_holds(n, n->start_run, e->final_guard)) {
+            o.kind = OUTCOME_TAKE;
+        }
+    }
+    return o;
+}
+
+enum status nfa_decide(struct nfa *n)
+{
+    uint64_t *mask = n->chunk_masks; /* nothing else uses it yet */
+    n->mask = mask;
+    for (uint32_t i = 0; i < n->plan->n_states; i++) {
+        struct decision *d = &n->decisions[i];
+        const struct state *s = &n->plan->states[i];
+        d->n_bits = 0;
+        d->first_outcome = NO_DECISION;
+        if (s->kind == STATE_FINAL || s->kind == STATE_STOP || !collect_state(n, d, s)) {
+            continue;
+        }
+        const uint32_t combinations = 1U << d->n_bits;
+        void *outcomes = n->outcomes;
+        enum status st = arena_reserve(n->arena, &outcomes, &n->outcomes_capacity, (uint64_t)n->n_outcomes + combinations,
+                                       sizeof *n->outcomes);
+        n->outcomes = outcomes;
+        if (st != STATUS_OK) {
+            return st;
+        }
+        void *edges = n->decision_edges;
+        st = arena_reserve(n->arena, &edges, &n->decision_edges_capacity,
+                           n->n_decision_edges + (uint64_t)combinations * (s->n_edges + 1), sizeof *n->decision_edges);
+        n->decision_edges = edges;
+        if (st != STATUS_OK) {
+            return st;
+        }
+        d->first_outcome = n->n_outcomes;
+        for (uint32_t c = 0; c < combinations; c++) {
+            for (uint32_t b = 0; b < d->n_bits; b++) {
+                const uint64_t bit = (uint64_t)1 << (d->bits[b] & 63);
+                uint64_t *word = &mask[d->bits[b] >> 6];
+                *word = (c >> b) & 1 ? *word | bit : *word & ~bit;
+            }
+            n->outcomes[n->n_outcomes++] = judge_state(n, i);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* ------------------------------------------------------------------ the runs of one key */
+
+/* Copies a run down over those that ended, or out of the way of those to come. */
+static inline struct run *carry(struct nfa *n, struct run *run, struct sink *to, size_t size)
+{
+    struct run *next = sink_place(n, to, size);
+    if (next != run && LIKELY(next != NULL)) {
+        memcpy(next, run, size);
+    }
+    return next;
+}
+
+static enum status step_run(struct nfa *n, const struct keyed *k, struct run *run, struct sink *to, size_t size)
+{
+    const struct outcome *o = decide(n, run->state);
+    struct run *next;
+    uint32_t node;
+    bool stopped = false;
+    switch (o != NULL ? o->kind : UINT32_MAX) {
+    case OUTCOME_STAY:
+        return carry(n, run, to, size) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+    case OUTCOME_END:
+        n->counters.stopped += o->stopped;
+        node_release(&n->graph, run->node);
+        return STATUS_OK;
+    case OUTCOME_MOVE:
+        next = carry(n, run, to, size);
+        if (UNLIKELY(next == NULL)) {
+            return STATUS_NO_MEMORY;
+        }
+        next->state = o->target;
+        return STATUS_OK;
+    case OUTCOME_TAKE:
+        node = node_append(&n->graph, n->event, n->order, o->stage, run->node);
+        next = node != 0 ? carry(n, run, to, size) : NULL;
+        if (UNLIKELY(next == NULL)) {
+            return STATUS_NO_MEMORY;
+        }
+        if (run->node == 0) {
+            next->start_time = n->now;
+            next->start_order = n->order;
+        }
+        next->previous_time = n->now;
+        next->node = node;
+        next->state = o->target;
+        if (size > sizeof(struct run)) {
+            const struct pattern *p = &n->plan->patterns[k->pattern];
+            update_registers(n, next, &n->plan->stages[p->first_stage + o->stage]);
+        }
+        return STATUS_OK;
+    case OUTCOME_EDGES:
+        return step_open(n, k, run, n->decision_edges + o->first_open, o->n_open, o->stopped, to, size);
+    default: {
+        const uint32_t n_open = open_edges(n, run, &n->plan->states[run->state], &stopped);
+        if (UNLIKELY(n->failure.status != STATUS_OK)) {
+            return n->failure.status;
+        }
+        return step_open(n, k, run, n->open, n_open, stopped, to, size);
+    }
+    }
+}
+
+/* Whether the event leaves a run in this state as it is. */
+static inline bool stays(const struct nfa *n, uint32_t state)
+{
+    const struct outcome *o = decide(n, state);
+    return o != NULL ? o->kind == OUTCOME_STAY : is_quiet(n, &n->plan->states[state]);
+}
+
+static enum status append_spilled(struct nfa *n, struct keyed *k, uint32_t at, size_t size)
+{
     void *runs = k->runs;
-    const enum status st = arena_reserve(n->arena, &runs, &k->runs_capacity, total, size);
+    const enum status st = arena_reserve(n->arena, &runs, &k->runs_capacity, (uint64_t)at + n->n_out, size);
     k->runs = runs;
     if (st == STATUS_OK) {
         memcpy(run_at(k->runs, size, at), n->out, n->n_out * size);
-        n->n_runs += total;
-        n->n_runs -= k->n_runs;
-        k->n_runs = (uint32_t)total;
+        n->n_runs += n->n_out;
+        k->n_runs = at + n->n_out;
     }
     return st;
 }
@@ -297,37 +566,32 @@ static enum status append_runs(struct nfa *n, struct keyed *k, uint32_t at, size
 enum status nfa_step_key(struct nfa *n, struct keyed *k)
 {
     const struct pattern *p = &n->plan->patterns[k->pattern];
-    const struct state *states = n->plan->states;
     const size_t size = run_size(n, k->pattern);
-    uint32_t i = 0;
-    while (i < k->n_runs && is_quiet(n, &states[run_at(k->runs, size, i)->state])) {
-        i++;
+    const uint32_t n_before = k->n_runs;
+    struct sink to = {k->runs, 0, 0};
+    while (to.n < n_before && stays(n, run_at(k->runs, size, to.n)->state)) {
+        to.n++;
     }
     n->n_out = 0;
     n->n_done = 0;
     enum status st = STATUS_OK;
-    const uint32_t kept = i;
-    for (; i < k->n_runs && st == STATUS_OK; i++) {
-        struct run *run = run_at(k->runs, size, i);
-        if (is_quiet(n, &states[run->state])) {
-            if (push_successor(n, run, size) == NULL) {
-                st = STATUS_NO_MEMORY;
-            }
-            node_retain(&n->graph, run->node);
-        } else {
-            st = step_run(n, k, run, size);
-        }
+    for (uint32_t i = to.n; i < n_before && st == STATUS_OK; i++) {
+        to.limit = i + 1;
+        st = step_run(n, k, run_at(k->runs, size, i), &to, size);
     }
-    if (st == STATUS_OK && !is_quiet(n, &states[p->first_state])) {
+    const struct outcome *start = decide(n, p->first_state);
+    if (st == STATUS_OK && (start == NULL || start->kind != OUTCOME_END)) {
+        /* the start state: a run that has taken nothing, always there */
+        to.limit = k->runs_capacity;
         memset(n->start_run, 0, size);
         n->start_run->state = p->first_state;
-        st = step_run(n, k, n->start_run, size);
+        st = step_run(n, k, n->start_run, &to, size);
     }
-    if (st != STATUS_OK) {
-        return st; /* the engine is poisoned by its caller: nothing more is asked of these runs */
+    if (UNLIKELY(st != STATUS_OK)) {
+        return st; /* the engine stops: nothing more is asked of these runs */
     }
-    for (i = kept; i < k->n_runs; i++) {
-        node_release(&n->graph, run_at(k->runs, size, i)->node);
-    }
-    return append_runs(n, k, kept, size);
+    n->n_runs += to.n;
+    n->n_runs -= n_before;
+    k->n_runs = to.n;
+    return n->n_out > 0 ? append_spilled(n, k, to.n, size) : STATUS_OK;
 }

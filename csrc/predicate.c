@@ -118,9 +118,27 @@ static void load_one(struct vm_register *r, const struct event_store *store, str
     }
 }
 
+/* The commonest gathering, without a switch a row. */
+static void gather_f64(struct vm_register *r, const struct event_store *store, const struct event_ref *refs, uint32_t column, uint32_t n)
+{
+    double *out = r->own_values;
+    for (uint32_t i = 0; i < n; i++) {
+        const bool none = refs[i].segment == NO_SEGMENT;
+        const struct column *c = none ? NULL : &store->segments[refs[i].segment].columns[column];
+        out[i] = none ? 0 : ((const double *)c->data)[refs[i].row];
+        r->own_status[i] = none || column_is_null(c, refs[i].row) ? IS_NULL : PRESENT;
+    }
+    r->f64 = out;
+    r->status = r->own_status;
+}
+
 static void load_gathered(struct vm_register *r, const struct vm_input *in, const struct event_ref *refs, uint8_t type,
                           uint32_t column, uint32_t n)
 {
+    if (type == COLUMN_F64) {
+        gather_f64(r, in->store, refs, column, n);
+        return;
+    }
     for (uint32_t i = 0; i < n; i++) {
         if (refs[i].segment == NO_SEGMENT) {
             load_absent(r, type, i);
@@ -220,9 +238,12 @@ static bool join_status(struct vm_register *r, const struct vm_register *a, cons
         r->status = NULL;
         return false;
     }
+    const uint8_t *x = a->status != NULL ? a->status : b->status;
+    const uint8_t *y = b->status != NULL ? b->status : a->status;
+    uint8_t *out = r->own_status;
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t s = (uint8_t)((a->status ? a->status[i] : 0) | (b->status ? b->status[i] : 0));
-        r->own_status[i] = s & IS_UNDEFINED ? IS_UNDEFINED : s;
+        const uint8_t s = x[i] | y[i];
+        out[i] = s & IS_UNDEFINED ? IS_UNDEFINED : s;
     }
     r->status = r->own_status;
     return true;
@@ -235,11 +256,10 @@ static void join_comparison(struct vm_register *r, const struct vm_register *a, 
         return;
     }
     uint8_t *out = r->own_values;
+    uint8_t *status = r->own_status;
     for (uint32_t i = 0; i < n; i++) {
-        if (r->own_status[i] != PRESENT) {
-            out[i] = 0;
-            r->own_status[i] &= IS_NULL;
-        }
+        out[i] = status[i] == PRESENT ? out[i] : 0;
+        status[i] &= IS_NULL;
     }
 }
 
