@@ -350,6 +350,9 @@ def closing_line(run: Replay, seconds: float, late: str | None) -> str:
         line += f", {done.timeouts:,} timeouts"
     if done.partitions > 1:
         line += f", {done.partitions:,} partitions"
+    null_keys = run.statistics().null_keys
+    if null_keys:
+        line += f", {null_keys:,} rows without a key passed over"
     line += f", {done.rows / max(seconds, 1e-9):,.0f} rows/s"
     if done.late:
         line += f"; {done.late:,} late"

@@ -149,6 +149,16 @@ class TestReplay:
         found = [(match["pattern"], match["key"]) for match in lines(done.stdout)]
         assert sorted(found) == [("mine:big", "a"), ("mine:big", "b"), ("mine:spree", "a"), ("mine:spree", "b")]
 
+    def test_rows_without_a_key_are_passed_over_and_counted(self, folder):
+        rows = [row | {"card": None} for row in ROWS[:2]] + ROWS[2:]
+        (folder / "nulls.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        done = fyke_command(folder, "replay", "nulls.jsonl", "-p", "mine:big", "--out-of-order", "1m")
+        assert len(lines(done.stdout)) == 2
+        assert "rows without a key passed over" not in done.stderr.decode()
+        done = fyke_command(folder, "replay", "nulls.jsonl", "-p", "mine:spree", "--out-of-order", "1m")
+        assert lines(done.stdout) == []
+        assert "2 rows without a key passed over" in done.stderr.decode()
+
     def test_an_empty_log_is_no_error(self, folder):
         (folder / "empty.jsonl").write_text("")
         done = fyke_command(folder, "replay", "empty.jsonl", "-p", "mine:spree")
