@@ -338,7 +338,7 @@ static enum status fire_keyed(struct nfa *n, uint32_t id, event_time_t deadline)
         st = nfa_emit(n, k, cause, cause_value, deadline);
         take_back(n, st, &before);
     }
-    if (st == STATUS_OK && n->options.key_ttl > 0 && time_add(k->last_time, n->options.key_ttl) <= deadline) {
+    if (st == STATUS_OK && n->options.key_ttl > 0 && deadline_after(k->last_time, n->options.key_ttl) <= deadline) {
         forget_key(n, k);
     }
     return st == STATUS_OK ? nfa_settle(n, id) : st;
@@ -361,7 +361,7 @@ static enum status fire_lags(struct nfa *n, uint32_t index, event_time_t time)
     struct timers *t = &n->lag_timers[index];
     while (t->n > 0 && t->heap[0].deadline <= time) {
         const uint32_t slot = t->heap[0].owner;
-        const event_time_t due = time_add(n->keyspaces[index].slots[slot].last_time, n->options.key_ttl);
+        const event_time_t due = deadline_after(n->keyspaces[index].slots[slot].last_time, n->options.key_ttl);
         if (due <= time) {
             timers_cancel(t, slot);
             n->counters.expired_keys++;
@@ -600,7 +600,7 @@ static enum status remember(struct nfa *n, uint32_t index, uint32_t slot, event_
         if (n->options.key_ttl > 0) {
             enum status st = timers_reserve_owners(&n->lag_timers[index], slot + 1);
             if (st == STATUS_OK) {
-                st = timers_set(&n->lag_timers[index], slot, time_add(time, n->options.key_ttl), 0);
+                st = timers_set(&n->lag_timers[index], slot, deadline_after(time, n->options.key_ttl), 0);
             }
             if (st != STATUS_OK) {
                 return st;

@@ -309,8 +309,11 @@ static bool int_op(uint8_t op, int64_t x, int64_t y, int64_t *out)
     default:
         break;
     }
-    if (y == 0 || (x == INT64_MIN && y == -1)) {
+    if (y == 0) {
         return false;
+    }
+    if (y == -1) { /* INT64_MIN / -1 traps */
+        return op == OP_MOD_I || !__builtin_sub_overflow((int64_t)0, x, out);
     }
     const int64_t q = x / y;
     const int64_t rest = x % y;
@@ -334,18 +337,24 @@ static void run_int(struct vm_register *r, const struct vm_register *a, const st
 
 /* ------------------------------------------------------------------ floats */
 
-static double float_floordiv(double x, double y)
-{
-    return floor(x / y);
-}
-
+/* Floor division and remainder as Python has them: x == (x // y) * y + x % y up to rounding, the remainder has the sign of y. */
 static double float_mod(double x, double y)
 {
     double rest = fmod(x, y);
-    if (rest != 0 && (rest < 0) != (y < 0)) {
-        rest += y;
+    if (rest == 0) {
+        return copysign(0.0, y);
     }
-    return rest;
+    return (rest < 0) != (y < 0) ? rest + y : rest;
+}
+
+static double float_floordiv(double x, double y)
+{
+    const double quotient = (x - float_mod(x, y)) / y; /* whole, up to rounding */
+    if (quotient == 0) {
+        return copysign(0.0, x / y);
+    }
+    const double whole = floor(quotient);
+    return quotient - whole > 0.5 ? whole + 1 : whole;
 }
 
 #define EACH_F(expression)                                                                                                      \

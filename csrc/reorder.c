@@ -21,7 +21,8 @@ void reorder_free(struct reorder *r)
 
 static enum status make_room(struct reorder *r, uint32_t n)
 {
-    if (r->head > 0 && (uint64_t)r->tail + n > r->capacity) {
+    /* moving down costs what is waiting, so only when that frees at least as much */
+    if (r->head >= r->tail - r->head && r->head > 0 && (uint64_t)r->tail + n > r->capacity) {
         memmove(r->items, r->items + r->head, (size_t)(r->tail - r->head) * sizeof *r->items);
         r->tail -= r->head;
         r->head = 0;
