@@ -31,15 +31,15 @@ $(VENV)/.created:
 	$(BIN)/python -m pip install --quiet "setuptools>=77" "Cython>=3.1" "wheel"
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.created pyproject.toml
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
-	@touch $@ && touch $(VENV)/.built  # an editable install compiles, too
-
-$(VENV)/.built: $(VENV)/.installed $(BUILD_INPUTS)
+$(VENV)/.built: $(VENV)/.created $(BUILD_INPUTS)
 	$(BIN)/python setup.py --quiet build_ext --inplace --build-temp build/release
 	@touch $@
 
-build: $(VENV)/.built
+$(VENV)/.installed: $(VENV)/.created pyproject.toml
+	FYKE_PREBUILT=1 $(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+build: $(VENV)/.built $(VENV)/.installed
 
 debug: $(VENV)/.installed
 	FYKE_DEBUG=1 $(BIN)/python setup.py --quiet build_ext --inplace --force --build-temp build/debug
