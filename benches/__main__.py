@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import importlib.util
 import json
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write here, not to benches/results/<date>-<commit>.json"
     )
+    parser.add_argument("--budget", type=float, default=120, help="seconds a line may take to begin a round (120)")
     parser.add_argument("--timeout", type=float, default=900, help="seconds a line of the table may take (900)")
     parser.add_argument("--slopes", action="store_true", help="also at 2n, 4n, 8n; slope of log time over log n")
     parser.add_argument(
@@ -40,6 +42,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in chosen.names:
         if name not in known:
             parser.error(f"unknown workload {name!r}; there are: {', '.join(known)}")
+    if not chosen.no_engine and importlib.util.find_spec("fyke") is None:
+        parser.error("fyke is not installed here: run `make bench`, or say --no-engine")
     if chosen.rounds < 1:
         parser.error("--rounds must be at least 1")
     return chosen
@@ -53,6 +57,7 @@ def run(name: str, number: int, n: int, chosen: argparse.Namespace) -> report.Re
     """
     command = [sys.executable, "-m", "benches.measure", name.replace("-", "_"), str(number), "--n", str(n)]
     command += ["--rounds", str(chosen.rounds), "--batch-rows", str(chosen.batch_rows)]
+    command += ["--budget", str(chosen.budget)]
     command += ["--no-engine"] if chosen.no_engine else []
     done = subprocess.run(
         command, cwd=report.ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=chosen.timeout
@@ -103,7 +108,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts = {
         "commit": report.commit(),
         "machine": report.machine(),
-        "rounds": chosen.rounds,
         "batch_rows": chosen.batch_rows,
     }
     measured, complete = run_all(chosen, Console(stderr=True, highlight=False))

@@ -11,6 +11,7 @@ import argparse
 import gc
 import importlib
 import json
+import math
 import os
 import resource
 import statistics
@@ -58,13 +59,14 @@ def run_once(subject: Subject) -> tuple[float, Outcome]:
     return seconds, given if isinstance(given, Outcome) else Outcome(given)
 
 
-def measure(case: Case, rounds: int, engine: bool = True) -> dict[str, Any]:
+def measure(case: Case, rounds: int, engine: bool = True, budget_s: float = math.inf) -> dict[str, Any]:
     """Run all subjects of a case in turn and return what the JSON holds of it.
 
     Args:
         case: what to run.
         rounds: rounds that count; one more goes before to warm up.
         engine: False leaves fyke out (limits, references and peers only).
+        budget_s: no further round is begun once these seconds have gone, but one that counts there always is.
     """
     # The engine comes first, so that the peak of memory after its first round holds nothing of the others.
     subjects: dict[str, Subject] = {"engine": case.engine}
@@ -78,7 +80,10 @@ def measure(case: Case, rounds: int, engine: bool = True) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     measures: dict[str, list[float]] = {}
     counts: dict[str, set[int]] = {name: set() for name in subjects}
+    begin = time.perf_counter()
     for number in range(rounds + 1):
+        if number > 1 and time.perf_counter() - begin > budget_s:
+            break
         for name, subject in subjects.items():
             elapsed, outcome = run_once(subject)
             if number == 0 and name == "engine":
@@ -109,6 +114,7 @@ def measure(case: Case, rounds: int, engine: bool = True) -> dict[str, Any]:
         "references": {name: rate[name] for name in case.references if name in rate},
         "peak_rss_mb": round(peak_mb, 1),
         "input_rss_mb": round(input_mb, 1),
+        "rounds": len(seconds[next(iter(subjects))]),
         "expected_matches": expected,
         "wrong_counts": wrong,
         **{name: round(value, 3) for name, value in extra.items()},
@@ -134,6 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("variant", type=int)
     parser.add_argument("--n", type=int)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--budget", type=float, default=math.inf)
     parser.add_argument("--batch-rows", type=int, required=True)
     parser.add_argument("--no-engine", action="store_true")
     chosen = parser.parse_args(arguments)
@@ -141,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
     workload = importlib.import_module(f"benches.workloads.{chosen.workload}")
     variant = workload.VARIANTS[chosen.variant]
     case = workload.case(chosen.n or workload.ROWS, variant, Options(chosen.batch_rows))
-    json.dump({**measure(case, chosen.rounds, not chosen.no_engine), **variant}, sys.stdout)
+    json.dump({**measure(case, chosen.rounds, not chosen.no_engine, chosen.budget), **variant}, sys.stdout)
 
 
 if __name__ == "__main__":

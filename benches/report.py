@@ -95,11 +95,10 @@ def show(results: Sequence[Result], console: Console) -> None:
     """Print the table, then each target with what was got, then each wrong count."""
     first = results[0]
     facts = first["machine"]
-    title = f"commit {first['commit']}, {facts['cpu']}, Python {facts['python']}, one core, medians of "
-    title += f"{first['rounds']} rounds"
+    title = f"commit {first['commit']}, {facts['cpu']}, Python {facts['python']}, one core, medians of rounds"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     table.add_column("workload")
-    for heading in ("n", "events/s", "matches", "limit events/s", "x limit's time", "peak RSS MB"):
+    for heading in ("n", "rounds", "events/s", "matches", "limit events/s", "x limit's time", "peak RSS MB"):
         table.add_column(heading, justify="right")
     table.add_column("others, events/s (x faster than)")
     for result in results:
@@ -111,6 +110,7 @@ def show(results: Sequence[Result], console: Console) -> None:
         table.add_row(
             result["variant"],
             f"{result['n']:,}",
+            str(result["rounds"]),
             rate(ours),
             "-" if result["matches"] is None else f"{result['matches']:,}",
             rate(limit),

@@ -35,7 +35,7 @@ def case(n: int, variant: Variant, options: Options) -> Case:
             results = push(row)
             took[i] = clock() - begin
             matches += len(results)
-        p50, p99, p999 = np.percentile(took, [50, 99, 99.9]) / 1e3
+        p50, p99, p999 = (np.percentile(took, [50, 99, 99.9]) / 1e3).tolist()
         return Outcome(matches + len(engine.flush()), {"p50_us": p50, "p99_us": p99, "p99.9_us": p999})
 
     return Case(
