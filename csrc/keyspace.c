@@ -192,12 +192,10 @@ enum status keyspace_slot(struct keyspace *k, const struct event_store *s, struc
             return STATUS_OK;
         }
         number = ((const int64_t *)c->data)[e.row];
-        hash = mix64((uint64_t)number);
-        for (uint32_t at = (uint32_t)hash & (k->table_size - 1); k->table[at] != 0; at = (at + 1) & (k->table_size - 1)) {
-            if (k->slots[k->table[at] - 1].i64 == number) {
-                *slot = k->table[at] - 1;
-                return STATUS_OK;
-            }
+        hash = keyspace_hash(number);
+        *slot = keyspace_find(k, hash, number);
+        if (*slot != NO_SLOT) {
+            return STATUS_OK;
         }
     } else {
         const enum status st = encode(k, s, e, &size);

@@ -47,24 +47,33 @@ void keyspace_free(struct keyspace *k);
 /* The slot of the row's key: NO_SLOT if it has none yet and `insert` is false; KEY_NULL if a part is null.
  * STATUS_NO_MEMORY leaves the dictionary as it was. A slot just inserted has no users. */
 MUST_CHECK enum status keyspace_slot(struct keyspace *k, const struct event_store *s, struct event_ref e, bool insert, uint32_t *slot);
-/* Hints for a row that will be looked up soon: first the table's line, a few rows later the slot's. Integer keys only. */
-static inline void keyspace_prefetch_table(const struct keyspace *k, const struct event_store *s, struct event_ref e)
+/* Hints for an integer key that will be looked up soon: first the table's line, a few rows later the slot's. */
+static inline uint64_t keyspace_hash(int64_t key)
 {
-    if (k->integer) {
-        const int64_t *keys = s->segments[e.segment].columns[k->columns[0]].data;
-        __builtin_prefetch(&k->table[(uint32_t)mix64((uint64_t)keys[e.row]) & (k->table_size - 1)]);
-    }
+    return mix64((uint64_t)key);
 }
 
-static inline void keyspace_prefetch_slot(const struct keyspace *k, const struct event_store *s, struct event_ref e)
+static inline void keyspace_prefetch_table(const struct keyspace *k, uint64_t hash)
 {
-    if (k->integer) {
-        const int64_t *keys = s->segments[e.segment].columns[k->columns[0]].data;
-        const uint32_t slot = k->table[(uint32_t)mix64((uint64_t)keys[e.row]) & (k->table_size - 1)];
-        if (slot != 0) {
-            __builtin_prefetch(&k->slots[slot - 1]);
+    __builtin_prefetch(&k->table[(uint32_t)hash & (k->table_size - 1)]);
+}
+
+static inline void keyspace_prefetch_slot(const struct keyspace *k, uint64_t hash)
+{
+    const uint32_t slot = k->table[(uint32_t)hash & (k->table_size - 1)];
+    __builtin_prefetch(&k->slots[slot - (slot != 0)]);
+}
+
+/* The slot of an integer key whose hash is known; NO_SLOT if it has none. */
+static inline uint32_t keyspace_find(const struct keyspace *k, uint64_t hash, int64_t key)
+{
+    const uint32_t mask = k->table_size - 1;
+    for (uint32_t at = (uint32_t)hash & mask; k->table[at] != 0; at = (at + 1) & mask) {
+        if (k->slots[k->table[at] - 1].i64 == key) {
+            return k->table[at] - 1;
         }
     }
+    return NO_SLOT;
 }
 
 /* Frees a slot without users. */

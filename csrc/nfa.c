@@ -53,8 +53,9 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
     n->chunk_masks = alloc_zeroed(arena, VM_BLOCK * words * sizeof *n->chunk_masks);
     n->chunk_refs = alloc_zeroed(arena, VM_BLOCK * sizeof *n->chunk_refs);
     n->chunk_previous = alloc_zeroed(arena, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_previous);
+    n->chunk_hashes = alloc_zeroed(arena, VM_BLOCK * sizeof *n->chunk_hashes);
     n->chunk_slots = alloc_zeroed(arena, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_slots);
-    if (n->decisions == NULL || n->branching == NULL || n->open == NULL || n->chunk_slots == NULL || n->keyspaces == NULL || n->lag_timers == NULL || n->slots == NULL || n->heads == NULL || n->head_capacities == NULL ||
+    if (n->decisions == NULL || n->branching == NULL || n->open == NULL || n->chunk_hashes == NULL || n->chunk_slots == NULL || n->keyspaces == NULL || n->lag_timers == NULL || n->slots == NULL || n->heads == NULL || n->head_capacities == NULL ||
         n->condition_values == NULL || n->condition_stamps == NULL || n->start_run == NULL || n->care == NULL ||
         n->chunk_masks == NULL || n->chunk_refs == NULL || n->chunk_previous == NULL) {
         return STATUS_NO_MEMORY;
@@ -123,6 +124,7 @@ void nfa_free(struct nfa *n)
     arena_free(a, n->chunk_masks, VM_BLOCK * words * sizeof *n->chunk_masks);
     arena_free(a, n->chunk_refs, VM_BLOCK * sizeof *n->chunk_refs);
     arena_free(a, n->chunk_previous, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_previous);
+    arena_free(a, n->chunk_hashes, VM_BLOCK * sizeof *n->chunk_hashes);
     arena_free(a, n->chunk_slots, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_slots);
     arena_free(a, n->out, (size_t)n->out_capacity * n->largest_run);
     arena_free(a, n->done, n->done_capacity * sizeof *n->done);
@@ -614,7 +616,7 @@ static enum status remember(struct nfa *n, uint32_t index, uint32_t slot, event_
 
 #define AHEAD 8
 
-/* Hints for the keyed states of the rows to come, in three steps that each need what the one before has brought. */
+/* Hints for the keyed states of the rows to come, in steps that each need what the one before has brought. */
 static void prefetch_keyed(struct nfa *n, uint32_t pattern, uint32_t row, uint32_t n_rows)
 {
     if (row + 3 * AHEAD < n_rows) {
@@ -637,42 +639,97 @@ static void prefetch_keyed(struct nfa *n, uint32_t pattern, uint32_t row, uint32
             __builtin_prefetch(&n->graph.nodes[run_at(k->runs, size, i)->node]);
         }
     }
+    if (row + AHEAD / 2 < n_rows && row >= 3 * AHEAD && n->hints[row + AHEAD / 2] != 0) {
+        const struct keyed *k = &n->keyed[n->hints[row + AHEAD / 2] - 1];
+        if (k->n_runs > 0) { /* the oldest run has the longest chain, and is the likeliest to end */
+            __builtin_prefetch(&n->graph.nodes[n->graph.nodes[k->runs->node].parent]);
+        }
+    }
+}
+
+/* The slots of a chunk's keys, made where there are none, into chunk_slots. */
+static enum status lag_slots(struct nfa *n, uint32_t index, const struct waiting *rows, uint32_t n_rows)
+{
+    struct keyspace *space = &n->keyspaces[index];
+    uint32_t *slots = n->chunk_slots + (size_t)index * VM_BLOCK;
+    if (!space->integer) {
+        for (uint32_t i = 0; i < n_rows; i++) {
+            const enum status st = keyspace_slot(space, n->events, rows[i].event, true, &slots[i]);
+            if (st != STATUS_OK) {
+                return st;
+            }
+        }
+        return STATUS_OK;
+    }
+    for (uint32_t i = 0; i < n_rows; i++) {
+        const struct column *c = &n->events->segments[rows[i].event.segment].columns[space->columns[0]];
+        n->chunk_hashes[i] = keyspace_hash(((const int64_t *)c->data)[rows[i].event.row]);
+        keyspace_prefetch_table(space, n->chunk_hashes[i]);
+    }
+    for (uint32_t i = 0; i < n_rows; i++) {
+        if (i + 3 * AHEAD < n_rows) {
+            keyspace_prefetch_slot(space, n->chunk_hashes[i + 3 * AHEAD]);
+        }
+        const struct column *c = &n->events->segments[rows[i].event.segment].columns[space->columns[0]];
+        slots[i] = keyspace_find(space, n->chunk_hashes[i], ((const int64_t *)c->data)[rows[i].event.row]);
+        if (UNLIKELY(slots[i] == NO_SLOT || column_is_null(c, rows[i].event.row))) {
+            const enum status st = keyspace_slot(space, n->events, rows[i].event, true, &slots[i]);
+            if (st != STATUS_OK) {
+                return st;
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
+static bool ascending(const struct waiting *rows, uint32_t n_rows)
+{
+    for (uint32_t i = 1; i < n_rows; i++) {
+        if (rows[i].event.row != rows[i - 1].event.row + 1 || rows[i].event.segment != rows[0].event.segment) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether the rows lie one after the other in one segment, as they do when nothing was out of order. */
+static bool consecutive(const struct waiting *rows, uint32_t n_rows)
+{
+    return rows[n_rows - 1].event.row - rows[0].event.row == n_rows - 1 && ascending(rows, n_rows);
 }
 
 /* The key's previous event of each row of a chunk, then the conditions that read it, over the whole chunk. */
 static enum status lag_chunk(struct nfa *n, uint32_t index, const struct waiting *rows, uint32_t n_rows)
 {
     const struct plan *plan = n->plan;
-    struct keyspace *space = &n->keyspaces[index];
     struct event_ref *previous = n->chunk_previous + (size_t)index * VM_BLOCK;
-    for (uint32_t i = 0; i < n_rows; i++) {
-        if (i + 6 * AHEAD < n_rows) {
-            keyspace_prefetch_table(space, n->events, rows[i + 6 * AHEAD].event);
-        }
-        if (i + 3 * AHEAD < n_rows) {
-            keyspace_prefetch_slot(space, n->events, rows[i + 3 * AHEAD].event);
-        }
-        enum status st = n->options.key_ttl > 0 ? fire_lags(n, index, rows[i].time) : STATUS_OK;
-        uint32_t slot = KEY_NULL;
-        if (st == STATUS_OK) {
-            st = keyspace_slot(space, n->events, rows[i].event, true, &slot);
+    uint32_t *slots = n->chunk_slots + (size_t)index * VM_BLOCK;
+    const bool expires = n->options.key_ttl > 0;
+    enum status st = expires ? STATUS_OK : lag_slots(n, index, rows, n_rows);
+    for (uint32_t i = 0; i < n_rows && st == STATUS_OK; i++) {
+        if (expires) {
+            st = fire_lags(n, index, rows[i].time);
+            if (st == STATUS_OK) {
+                st = keyspace_slot(&n->keyspaces[index], n->events, rows[i].event, true, &slots[i]);
+            }
         }
         previous[i].segment = NO_SEGMENT;
-        if (st == STATUS_OK && slot < NOT_LOOKED_UP) {
-            st = remember(n, index, slot, rows[i].time, rows[i].event, &previous[i]);
-        }
-        if (st != STATUS_OK) {
-            return st;
+        if (st == STATUS_OK && slots[i] < NOT_LOOKED_UP) {
+            st = remember(n, index, slots[i], rows[i].time, rows[i].event, &previous[i]);
         }
         n->chunk_refs[i] = rows[i].event;
-        n->chunk_slots[(size_t)index * VM_BLOCK + i] = n->options.key_ttl == 0 ? slot : NOT_LOOKED_UP;
+        if (expires) {
+            slots[i] = NOT_LOOKED_UP; /* the key may be gone when its row's turn comes */
+        }
     }
     const uint32_t program = plan->keyspaces[index].lag_program;
-    if (program != NO_PROGRAM) {
-        const struct vm_input input = {.store = n->events, .refs = n->chunk_refs, .prev_refs = previous};
+    if (st == STATUS_OK && program != NO_PROGRAM) {
+        const bool in_place = consecutive(rows, n_rows);
+        const struct vm_input input = {.store = n->events, .segment = rows[0].event.segment, .first_row = rows[0].event.row,
+                                       .refs = in_place ? NULL : n->chunk_refs, .prev_refs = previous};
         vm_run(&n->vm, plan, &plan->programs[program], &input, n_rows, n->chunk_masks, plan->mask_words);
     }
-    return STATUS_OK;
+    return st;
 }
 
 static enum status step_chunk(struct nfa *n, const struct waiting *rows, uint32_t n_rows)

@@ -164,6 +164,7 @@ struct nfa {
     uint64_t *chunk_masks;
     struct event_ref *chunk_refs;
     struct event_ref *chunk_previous; /* per keyspace with a lag */
+    uint64_t *chunk_hashes;
     uint32_t *chunk_slots;            /* per keyspace with a lag: the key's slot, alive for the whole chunk unless keys expire */
 };
 

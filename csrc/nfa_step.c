@@ -362,17 +362,17 @@ static enum status step_open(struct nfa *n, const struct keyed *k, struct run *r
 
 /* ------------------------------------------------------------------ decisions */
 
-static const struct outcome *decide(const struct nfa *n, uint32_t state)
+/* NULL: the guards have to be judged. */
+static inline const struct outcome *decide(const struct decision *d, const struct outcome *outcomes, const uint64_t *mask)
 {
-    const struct decision *d = &n->decisions[state];
     if (UNLIKELY(d->first_outcome == NO_DECISION)) {
         return NULL;
     }
     uint32_t index = 0;
     for (uint32_t i = 0; i < d->n_bits; i++) {
-        index |= (uint32_t)bit_is_set(n->mask, d->bits[i]) << i;
+        index |= (uint32_t)bit_is_set(mask, d->bits[i]) << i;
     }
-    return &n->outcomes[d->first_outcome + index];
+    return &outcomes[d->first_outcome + index];
 }
 
 static bool collect_bit(struct decision *d, uint32_t bit)
@@ -493,61 +493,68 @@ static inline struct run *carry(struct nfa *n, struct run *run, struct sink *to,
     return next;
 }
 
-static enum status step_run(struct nfa *n, const struct keyed *k, struct run *run, struct sink *to, size_t size)
+/* OUTCOME_TAKE: the run, or the start state's (node 0), goes on with the event. */
+static inline enum status step_take(struct nfa *n, const struct pattern *p, struct run *run, const struct outcome *o, struct sink *to,
+                                    size_t size)
 {
-    const struct outcome *o = decide(n, run->state);
-    struct run *next;
-    uint32_t node;
-    bool stopped = false;
-    switch (o != NULL ? o->kind : UINT32_MAX) {
-    case OUTCOME_STAY:
-        return carry(n, run, to, size) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
-    case OUTCOME_END:
-        n->counters.stopped += o->stopped;
-        node_release(&n->graph, run->node);
-        return STATUS_OK;
-    case OUTCOME_MOVE:
-        next = carry(n, run, to, size);
-        if (UNLIKELY(next == NULL)) {
-            return STATUS_NO_MEMORY;
-        }
-        next->state = o->target;
-        return STATUS_OK;
-    case OUTCOME_TAKE:
-        node = node_append(&n->graph, n->event, n->order, o->stage, run->node);
-        next = node != 0 ? carry(n, run, to, size) : NULL;
-        if (UNLIKELY(next == NULL)) {
-            return STATUS_NO_MEMORY;
-        }
-        if (run->node == 0) {
-            next->start_time = n->now;
-            next->start_order = n->order;
-        }
-        next->previous_time = n->now;
-        next->node = node;
-        next->state = o->target;
-        if (size > sizeof(struct run)) {
-            const struct pattern *p = &n->plan->patterns[k->pattern];
-            update_registers(n, next, &n->plan->stages[p->first_stage + o->stage]);
-        }
-        return STATUS_OK;
-    case OUTCOME_EDGES:
-        return step_open(n, k, run, n->decision_edges + o->first_open, o->n_open, o->stopped, to, size);
-    default: {
-        const uint32_t n_open = open_edges(n, run, &n->plan->states[run->state], &stopped);
-        if (UNLIKELY(n->failure.status != STATUS_OK)) {
-            return n->failure.status;
-        }
-        return step_open(n, k, run, n->open, n_open, stopped, to, size);
+    const bool starts = run->node == 0;
+    const uint32_t node = node_append(&n->graph, n->event, n->order, o->stage, run->node);
+    struct run *next = LIKELY(node != 0) ? carry(n, run, to, size) : NULL;
+    if (UNLIKELY(next == NULL)) {
+        return STATUS_NO_MEMORY;
     }
+    if (starts) {
+        next->start_time = n->now;
+        next->start_order = n->order;
     }
+    next->previous_time = n->now;
+    next->node = node;
+    next->state = o->target;
+    if (size > sizeof(struct run)) {
+        update_registers(n, next, &n->plan->stages[p->first_stage + o->stage]);
+    }
+    return STATUS_OK;
 }
 
-/* Whether the event leaves a run in this state as it is. */
-static inline bool stays(const struct nfa *n, uint32_t state)
+/* A run whose outcome is none of the simple ones. */
+static enum status step_edges(struct nfa *n, const struct keyed *k, struct run *run, const struct outcome *o, struct sink *to,
+                              size_t size)
 {
-    const struct outcome *o = decide(n, state);
-    return o != NULL ? o->kind == OUTCOME_STAY : is_quiet(n, &n->plan->states[state]);
+    if (o != NULL) {
+        return step_open(n, k, run, n->decision_edges + o->first_open, o->n_open, o->stopped, to, size);
+    }
+    const struct state *s = &n->plan->states[run->state];
+    if (is_quiet(n, s)) {
+        return carry(n, run, to, size) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+    }
+    bool stopped = false;
+    const uint32_t n_open = open_edges(n, run, s, &stopped);
+    if (UNLIKELY(n->failure.status != STATUS_OK)) {
+        return n->failure.status;
+    }
+    return step_open(n, k, run, n->open, n_open, stopped, to, size);
+}
+
+/* The start state: a run that has taken nothing, always there. */
+static enum status step_start(struct nfa *n, const struct keyed *k, const struct pattern *p, const struct outcome *o, struct sink *to,
+                              size_t size)
+{
+    if (o != NULL && o->kind == OUTCOME_END) {
+        return STATUS_OK;
+    }
+    to->limit = k->runs_capacity;
+    n->start_run->node = 0;
+    n->start_run->state = p->first_state;
+    if (size > sizeof(struct run)) {
+        memset(n->start_run->registers, 0, size - sizeof(struct run));
+    }
+    if (o != NULL && o->kind == OUTCOME_TAKE) {
+        return step_take(n, p, n->start_run, o, to, size);
+    }
+    if (o == NULL && is_quiet(n, &n->plan->states[p->first_state])) {
+        return STATUS_OK;
+    }
+    return step_edges(n, k, n->start_run, o, to, size);
 }
 
 static enum status append_spilled(struct nfa *n, struct keyed *k, uint32_t at, size_t size)
@@ -567,25 +574,42 @@ enum status nfa_step_key(struct nfa *n, struct keyed *k)
 {
     const struct pattern *p = &n->plan->patterns[k->pattern];
     const size_t size = run_size(n, k->pattern);
+    const struct decision *decisions = n->decisions;
+    const struct outcome *outcomes = n->outcomes;
+    const uint64_t *mask = n->mask;
     const uint32_t n_before = k->n_runs;
     struct sink to = {k->runs, 0, 0};
-    while (to.n < n_before && stays(n, run_at(k->runs, size, to.n)->state)) {
-        to.n++;
-    }
     n->n_out = 0;
     n->n_done = 0;
     enum status st = STATUS_OK;
-    for (uint32_t i = to.n; i < n_before && st == STATUS_OK; i++) {
+    for (uint32_t i = 0; i < n_before && st == STATUS_OK; i++) {
+        struct run *run = run_at(k->runs, size, i);
+        const struct outcome *o = decide(&decisions[run->state], outcomes, mask);
         to.limit = i + 1;
-        st = step_run(n, k, run_at(k->runs, size, i), &to, size);
+        switch (o != NULL ? o->kind : OUTCOME_EDGES) {
+        case OUTCOME_STAY:
+            st = carry(n, run, &to, size) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+            break;
+        case OUTCOME_END:
+            n->counters.stopped += o->stopped;
+            node_release(&n->graph, run->node);
+            break;
+        case OUTCOME_TAKE:
+            st = step_take(n, p, run, o, &to, size);
+            break;
+        case OUTCOME_MOVE:
+            run = carry(n, run, &to, size);
+            if (UNLIKELY(run == NULL)) {
+                return STATUS_NO_MEMORY;
+            }
+            run->state = o->target;
+            break;
+        default:
+            st = step_edges(n, k, run, o, &to, size);
+        }
     }
-    const struct outcome *start = decide(n, p->first_state);
-    if (st == STATUS_OK && (start == NULL || start->kind != OUTCOME_END)) {
-        /* the start state: a run that has taken nothing, always there */
-        to.limit = k->runs_capacity;
-        memset(n->start_run, 0, size);
-        n->start_run->state = p->first_state;
-        st = step_run(n, k, n->start_run, &to, size);
+    if (st == STATUS_OK) {
+        st = step_start(n, k, p, decide(&decisions[p->first_state], outcomes, mask), &to, size);
     }
     if (UNLIKELY(st != STATUS_OK)) {
         return st; /* the engine stops: nothing more is asked of these runs */

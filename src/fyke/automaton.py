@@ -94,6 +94,7 @@ class State:
     timer: int | None = None
     bound: int | None = None
     edges: list[Edge] = field(default_factory=list)
+    sees_next: bool = False  # a not_next: nothing behind it is reached before the next event has been seen
 
     def add(self, action: str, target: State, guard: Guard) -> None:
         self.edges.append(Edge(action, target, guard))
@@ -143,6 +144,7 @@ class _Builder:
                     sink = absent
             elif stage.contiguity == "not_next":
                 watch = self._state(stage.name, NORMAL, stage.within)
+                watch.sees_next = True
                 hit = self._take_condition(stage)
                 # at the end one more event has to come, so the way to the final state is an IGNORE
                 watch.add(IGNORE if sink.kind == FINAL else PROCEED, sink, neg(hit))
@@ -192,7 +194,7 @@ class _Builder:
 
     def _copy(self, state: State, timed: bool = False) -> State:
         copy = self._state(state.stage, state.kind, state.timer if timed else None)
-        copy.bound = state.bound
+        copy.bound, copy.sees_next = state.bound, state.sees_next
         for e in state.edges:
             copy.add(e.action, copy if e.target is state else e.target, e.guard)
         return copy
@@ -214,7 +216,7 @@ class _Builder:
         if not nots or not self.current.quantifier.optional:
             return sink
         copy = self._state(sink.stage, sink.kind, sink.timer if sink.kind == PENDING else None)
-        copy.bound = sink.bound
+        copy.bound, copy.sees_next = sink.bound, sink.sees_next
         for e in sink.edges:
             if e.action != PROCEED:
                 copy.add(e.action, copy if e.target is sink else e.target, e.guard)
@@ -495,7 +497,9 @@ def flatten(states: Sequence[State]) -> list[FlatState]:
                 edges.append(FlatEdge("stop", guard, 0))
             elif edge.action == IGNORE:
                 # rule N: a run that could go to a pending state by itself has a branch there already
-                if state.kind != START and not (source.kind == PENDING and source is not state):
+                elsewhere = source.kind == PENDING and source is not state
+                there_already = elsewhere and any(p is source for p in _pending_after(state))
+                if state.kind != START and not there_already:
                     edges.append(FlatEdge("ignore", guard, number(edge.target), gap=bound))
             else:
                 edges.append(
@@ -557,14 +561,18 @@ def _state_gap(state: State) -> int | None:
 def _pending_after(state: State) -> list[State]:
     """Rule N: the pending states that a run just arrived here branches into at once.
 
-    Guards are judged with no condition holding.
+    Guards are judged with no condition holding. Nothing behind a not_next is reached: it must see the next event
+    first.
     """
     if state.kind in (PENDING, FINAL, STOP):
         return []
     seen = {id(state): state}
     stack = [state]
     while stack:
-        for e in stack.pop().edges:
+        at = stack.pop()
+        if at.sees_next:
+            continue
+        for e in at.edges:
             if (
                 e.action == PROCEED
                 and e.target.kind != STOP

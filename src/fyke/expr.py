@@ -74,7 +74,10 @@ _PRECEDENCE: Final = (
 class Expr:
     """Base of all expressions: the operators and methods that build bigger ones."""
 
-    __slots__ = ()
+    # Computed once: compiling asks for the hash of the same node thousands of times.
+    __slots__ = ("_known_hash", "_known_structure")
+    _known_hash: int
+    _known_structure: tuple[Any, ...]
     # NumPy scalars on the left of an operator must leave the operation to us.
     __array_ufunc__: ClassVar[None] = None
 
@@ -292,7 +295,11 @@ class Expr:
         return to_json(self)
 
     def __hash__(self) -> int:
-        return hash(_structure(self))
+        try:
+            return self._known_hash
+        except AttributeError:
+            object.__setattr__(self, "_known_hash", hash(_structure(self)))
+            return self._known_hash
 
     def __bool__(self) -> bool:
         raise ExpressionError(
@@ -903,10 +910,14 @@ def _attribute(owner: str, name: str) -> str:
 
 def _structure(expression: Expr) -> tuple[Any, ...]:
     """Give a plain tuple that is equal for expressions of the same structure, and only for these."""
-    parts: list[Any] = [type(expression)]
-    for field in fields(expression):  # type: ignore[arg-type]  # every node is a dataclass
-        parts.append(_structure_of(getattr(expression, field.name)))
-    return tuple(parts)
+    try:
+        return expression._known_structure
+    except AttributeError:
+        parts: list[Any] = [type(expression)]
+        for field in fields(expression):  # type: ignore[arg-type]  # every node is a dataclass
+            parts.append(_structure_of(getattr(expression, field.name)))
+        object.__setattr__(expression, "_known_structure", tuple(parts))
+        return expression._known_structure
 
 
 def _structure_of(value: object) -> object:

@@ -148,11 +148,6 @@ class Stage:
         if self.group is not None:
             require(self.where is None, f"{here}: {NO_CONDITION}; put where() on the stages in it")
             require(not quantifier.greedy, f"{here}: a group cannot be greedy; put .greedy() on the loops in it")
-            last = self.group[-1]
-            require(
-                last.contiguity != "not_followed_by",
-                f"{last.title()}: .not_followed_by() cannot end a group (until when?); put it after the group",
-            )
             require(
                 not (quantifier.looping and may_be_empty(self.group)),
                 f"{here}: a loop without a maximum around a group that can match no event at all would turn for ever; "
