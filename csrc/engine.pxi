@@ -235,22 +235,17 @@ cdef class Core:
                 n += 1
         st = reorder_add(&self.reorder, self.arrivals, n)
         if st == STATUS_OK:
-            for row in range(n):
-                event_retain(&self.store, id)
+            event_retain_many(&self.store, id, n)
         self.rows_seen += g.n_rows
         self.late_seen += self.n_late
         return st
 
     cdef status _release(self, event_time_t time) noexcept nogil:
         cdef uint32_t n = reorder_due(&self.reorder, time)
-        cdef uint32_t i
-        cdef waiting *due = self.reorder.items + self.reorder.head
-        cdef status st = nfa_step_rows(&self.nfa, due, n)
+        cdef status st = nfa_step_rows(&self.nfa, self.reorder.items + self.reorder.head, n)
         if st != STATUS_OK:
             return st
-        for i in range(n):
-            event_release(&self.store, due[i].event.segment)
-        self.reorder.head += n
+        reorder_consume(&self.reorder, &self.store, n)
         return nfa_fire(&self.nfa, time)
 
     cdef object _finish(self, status st, Segment batch):

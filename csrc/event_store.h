@@ -90,21 +90,32 @@ static inline struct str_view column_str(const struct column *c, uint32_t row)
     return v;
 }
 
+static inline void event_retain_many(struct event_store *s, uint32_t segment, uint32_t n)
+{
+    s->segments[segment].live += n;
+    s->live += n;
+}
+
+static inline void event_release_many(struct event_store *s, uint32_t segment, uint32_t n)
+{
+    struct segment *g = &s->segments[segment];
+    ASSERT(g->live >= n);
+    s->live -= n;
+    g->live -= n;
+    if (g->live == 0 && !g->pinned && !g->listed) {
+        g->listed = 1;
+        s->dead[s->n_dead++] = segment;
+    }
+}
+
 static inline void event_retain(struct event_store *s, uint32_t segment)
 {
-    s->segments[segment].live++;
-    s->live++;
+    event_retain_many(s, segment, 1);
 }
 
 static inline void event_release(struct event_store *s, uint32_t segment)
 {
-    struct segment *g = &s->segments[segment];
-    ASSERT(g->live > 0);
-    s->live--;
-    if (--g->live == 0 && !g->pinned && !g->listed) {
-        g->listed = 1;
-        s->dead[s->n_dead++] = segment;
-    }
+    event_release_many(s, segment, 1);
 }
 
 static inline event_time_t event_time(const struct event_store *s, struct event_ref e)

@@ -60,6 +60,7 @@ cdef extern from "event_store.h" nogil:
     void event_store_free(event_store *s)
     status event_store_open(event_store *s, uint32_t *id)
     void event_store_close(event_store *s, uint32_t id)
+    void event_retain_many(event_store *s, uint32_t segment, uint32_t n)
     void event_retain(event_store *s, uint32_t segment)
     void event_release(event_store *s, uint32_t segment)
 
@@ -128,6 +129,7 @@ cdef extern from "reorder.h" nogil:
     void reorder_free(reorder *r)
     status reorder_add(reorder *r, waiting *rows, uint32_t n)
     uint32_t reorder_due(const reorder *r, event_time_t watermark)
+    void reorder_consume(reorder *r, event_store *s, uint32_t n)
     uint32_t reorder_size(const reorder *r)
 
 cdef extern from "keyspace.h" nogil:

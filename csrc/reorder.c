@@ -167,3 +167,18 @@ uint32_t reorder_due(const struct reorder *r, event_time_t watermark)
     }
     return low - r->head;
 }
+
+void reorder_consume(struct reorder *r, struct event_store *s, uint32_t n)
+{
+    const struct waiting *rows = r->items + r->head;
+    for (uint32_t i = 0; i < n;) {
+        const uint32_t segment = rows[i].event.segment;
+        uint32_t same = i + 1;
+        while (same < n && rows[same].event.segment == segment) {
+            same++;
+        }
+        event_release_many(s, segment, same - i);
+        i = same;
+    }
+    r->head += n;
+}

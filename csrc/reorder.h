@@ -54,6 +54,9 @@ MUST_CHECK enum status reorder_add(struct reorder *r, struct waiting *rows, uint
 /* How many waiting rows have time <= watermark; they are items[head ...]. The caller steps them and then moves head on. */
 uint32_t reorder_due(const struct reorder *r, event_time_t watermark);
 
+/* The first n rows have been stepped: gives their references back. */
+void reorder_consume(struct reorder *r, struct event_store *s, uint32_t n);
+
 static inline uint32_t reorder_size(const struct reorder *r)
 {
     return r->tail - r->head;
