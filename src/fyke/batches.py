@@ -1,7 +1,8 @@
 """Data of any accepted shape -> Segments: the columns that the plan reads, plus the payload as it came.
 
-Arrow data (and NumPy structured arrays) keeps its columns where they are, cast only where their type is not the plan's. Rows (dicts, dataclasses,
-msgspec Structs, any object with attributes) are decoded into columns; the objects themselves are the payload.
+Arrow data (and NumPy structured arrays) keeps its columns where they are, cast only where their type is not the plan's.
+Rows (dicts, dataclasses, msgspec Structs, any object with attributes) are decoded into columns; the objects themselves
+are the payload.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke import expr as ex
-from fyke._core import RowDecoder, Segment, encode_any
+from fyke._core import RowDecoder, Segment, encode_any, scale_times
 from fyke.errors import DataError
 from fyke.plan import BOOL, F64, I64, STR, ColumnPlan, Plan
 
@@ -119,7 +120,9 @@ class Encoder:
     def arrow_times(self, batch: pa.RecordBatch, first: int) -> np.ndarray[Any, Any]:
         """Give the event times in ns; raises DataError for a missing, null or out-of-range one."""
         if self.time not in batch.schema.names:
-            raise DataError(f"field `{self.time}`: no such column for the event time; there are {', '.join(batch.schema.names)}")
+            raise DataError(
+                f"field `{self.time}`: no such column for the event time; there are {', '.join(batch.schema.names)}"
+            )
         column = batch.column(self.time)
         if column.null_count:
             row = pc.index(pc.is_null(column), True).as_py()
@@ -145,25 +148,23 @@ class Encoder:
         scale = UNITS[self.unit]
         if pa.types.is_floating(column.type):
             raw = column.to_numpy(zero_copy_only=False).astype(np.float64)
-            scaled = np.round(raw * scale)
-            bad = ~(np.abs(scaled) < 2.0**63)
+            outside = ~(np.abs(raw * scale) < 2.0**63)
+            bad = int(np.argmax(outside)) if outside.any() else -1
+            times = np.round(np.where(outside, 0, raw) * scale).astype(np.int64)
+        elif pa.types.is_uint64(column.type):
+            raw = column.to_numpy(zero_copy_only=False)
+            outside = raw > np.uint64(INT64.max // scale)
+            bad = int(np.argmax(outside)) if outside.any() else -1
+            times = np.where(outside, 0, raw).astype(np.int64) * scale
         else:
-            if pa.types.is_uint64(column.type):
-                raw = column.to_numpy(zero_copy_only=False)
-                bad = raw > np.uint64(INT64.max // scale)
-            else:
-                raw = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
-                bad = (raw > INT64.max // scale) | (raw < -(INT64.max // scale))
-            scaled = raw
-        if bad.any():
-            row = int(np.argmax(bad))
+            raw = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+            times, bad = scale_times(raw, scale)
+        if bad >= 0:
             raise DataError(
-                f"field `{self.time}`: {raw[row]} {self.unit} at position {first + row} is outside the range of times (years 1677 "
-                "to 2262): is the unit right?"
+                f"field `{self.time}`: {raw[bad]} {self.unit} at position {first + bad} is outside the range of times "
+                "(years 1677 to 2262): is the unit right?"
             )
-        if pa.types.is_floating(column.type):
-            return scaled.astype(np.int64)
-        return scaled.astype(np.int64) if scale == 1 else scaled.astype(np.int64) * scale
+        return times
 
     def _arrow_column(self, batch: pa.RecordBatch, c: ColumnPlan, first: int) -> Core:
         if c.name not in batch.schema.names:
@@ -178,9 +179,7 @@ class Encoder:
 
     # -- both
 
-    def _finish(
-        self, times: Any, positions: Any, columns: list[Core | None], source: Any, n_bytes: int
-    ) -> Segment:
+    def _finish(self, times: Any, positions: Any, columns: list[Core | None], source: Any, n_bytes: int) -> Segment:
         n = len(times)
         for i, c in enumerate(self.plan.columns):
             if c.kind == "computed":
@@ -262,7 +261,7 @@ def _core_column(array: pa.Array, physical: int) -> Core:
 
 def as_arrow(column: Core, n: int) -> pa.Array:
     """Give a core column as an Arrow array of its physical type, without copying."""
-    values, offsets, valid, valid_offset, wide, physical, shift = column
+    values, offsets, valid, valid_offset, wide, physical, _ = column
     type_ = pa.binary() if physical == STR and not wide else ARROW_TYPES[physical]
     buffers = [None if valid is None else pa.py_buffer(valid)]
     if physical == STR:
@@ -299,7 +298,9 @@ def gather(segments: Sequence[Segment], kept: Sequence[np.ndarray[Any, Any]]) ->
         source = [s.source[row] for s, rows in zip(segments, kept, strict=True) for row in rows.tolist()]
         n_bytes = 200 * len(source)
     else:
-        tables = [pa.Table.from_batches([s.source]).take(pa.array(rows)) for s, rows in zip(segments, kept, strict=True)]
+        tables = [
+            pa.Table.from_batches([s.source]).take(pa.array(rows)) for s, rows in zip(segments, kept, strict=True)
+        ]
         batches = pa.concat_tables(tables).combine_chunks().to_batches()
         source = batches[0] if batches else segments[0].source.slice(0, 0)
         n_bytes = source.nbytes
@@ -374,11 +375,13 @@ def rows_of(data: Any) -> list[Any]:
         return [data]
     if isinstance(data, str | bytes) or not isinstance(data, Iterable):
         raise DataError(
-            f"cannot take rows from {type(data).__name__}: give a dict, a dataclass or msgspec Struct, an iterable of them, a NumPy "
-            "structured array, or Arrow data"
+            f"cannot take rows from {type(data).__name__}: give a dict, a dataclass or msgspec Struct, an iterable of "
+            "them, a NumPy structured array, or Arrow data"
         )
     rows = list(data)
     for i, row in enumerate(rows):
         if row is None or isinstance(row, str | bytes | int | float | dt.datetime):
-            raise DataError(f"row {i} of the batch is {type(row).__name__} {row!r:.60}: expected a dict or an object with fields")
+            raise DataError(
+                f"row {i} of the batch is {type(row).__name__} {row!r:.60}: expected a dict or an object with fields"
+            )
     return rows

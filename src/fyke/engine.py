@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from fyke._core import Core, Segment, datetime_ns
+from fyke._core import Core, Segment, count_from, datetime_ns
 from fyke.batches import UNITS, Encoder, Payloads, RowView, arrow_batches, rows_of
 from fyke.compiler import compile_plan
 from fyke.duration import to_ns
@@ -32,12 +32,14 @@ class Statistics:
     """Counts since the start, and what is held now.
 
     Attributes:
-        rows: rows pushed. late: of these, behind the watermark. null_keys: without a key, where a pattern looked for one.
+        rows: rows pushed. late: of these, behind the watermark. null_keys: without a key, where a pattern looked for
+            one.
         matches, timeouts: reported (timeouts are counted also when they are not asked for).
         pruned: partial or held matches that a skip strategy ended. dropped_partials: that a bound or key_ttl ended.
         expired_keys: keys that key_ttl forgot.
         partials, held, keys, waiting: open partial matches, held matches, keys with state, rows in the reorder buffer.
-        pinned_rows, segments, payload_bytes, bytes: rows and segments held for these, their size, and that of the core's own state.
+        pinned_rows, segments, payload_bytes, bytes: rows and segments held for these, their size, and that of the
+            core's own state.
         watermark: ns; None before the first event.
     """
 
@@ -62,14 +64,15 @@ class Statistics:
 
 def normalise(patterns: Patterns) -> tuple[Pattern, ...]:
     """Give one pattern, several, or several by name as a checked tuple."""
-    if isinstance(patterns, Pattern):
-        found: tuple[Pattern, ...] = (patterns,)
-    elif isinstance(patterns, Mapping):
-        found = tuple(p.named(name) for name, p in patterns.items())
-    elif isinstance(patterns, Sequence) and not isinstance(patterns, str):
-        found = tuple(patterns)
+    given: object = patterns  # which callers without a type checker may get wrong
+    if isinstance(given, Pattern):
+        found: tuple[Pattern, ...] = (given,)
+    elif isinstance(given, Mapping):
+        found = tuple(p.named(name) for name, p in given.items())
+    elif isinstance(given, Sequence) and not isinstance(given, str):
+        found = tuple(given)
     else:
-        raise DefinitionError(f"patterns: expected a Pattern, several, or a mapping of names to them, got {patterns!r:.80}")
+        raise DefinitionError(f"patterns: expected a Pattern, several, or names mapped to them, got {given!r:.80}")
     for p in found:
         if not isinstance(p, Pattern):
             raise DefinitionError(f"patterns: expected a Pattern, got {p!r:.80}")
@@ -91,7 +94,8 @@ class Engine:
         time: the column of the event time.
         unit: of a numeric time column: "s", "ms", "us" or "ns". None: it holds timestamps (or datetimes).
         out_of_order: the bound of disorder, a duration; a row this much behind the highest time seen is still in time.
-        schema: a pyarrow Schema or a fyke Schema. None: that of the first Arrow data; for rows types follow from the patterns.
+        schema: a pyarrow Schema or a fyke Schema. None: that of the first Arrow data; for rows types follow from the
+            patterns.
         keep: the columns that matches hold beside those that patterns read. None: all.
         timeouts: report partial matches that time out (Results.timeouts).
         max_partials, on_max_partials: bound of open partial matches of one pattern and key, and what to do: "error",
@@ -102,11 +106,11 @@ class Engine:
     Raises:
         DefinitionError: an option or a pattern is wrong.
 
-    A push costs what its rows cost: one pass for the conditions, one look-up and a step per row that concerns a pattern.
+    A push costs what its rows cost: one pass for the conditions, a look-up and a step per row that concerns a pattern.
 
     >>> from fyke import begin, col
-    >>> probe_then_spree = begin("probe", col.amount < 1).followed_by("spree", col.amount > 500).within("10m").by("card")
-    >>> engine = Engine(probe_then_spree, time="ts", unit="s")
+    >>> pattern = begin("probe", col.amount < 1).followed_by("spree", col.amount > 500).within("10m").by("card")
+    >>> engine = Engine(pattern, time="ts", unit="s")
     >>> engine.push([{"ts": 0, "card": "x", "amount": 0.5}, {"ts": 60, "card": "x", "amount": 900.0}])
     <0 matches>
     >>> [match["spree"]["amount"] for match in engine.flush()]
@@ -185,8 +189,8 @@ class Engine:
         """Take rows in arrival order and give what they complete.
 
         Args:
-            data: a row (dict, dataclass, msgspec Struct), an iterable of rows, a NumPy structured array, or anything with the Arrow
-                C interface (pyarrow, polars, pandas).
+            data: a row (dict, dataclass, msgspec Struct), an iterable of rows, a NumPy structured array, or anything
+                with the Arrow C interface (pyarrow, polars, pandas).
             positions: the rows' arrival numbers, ascending; None: counted from 0.
 
         Raises:
@@ -201,7 +205,8 @@ class Engine:
                 if self._plan is None:
                     self._compile(Schema.from_arrow(batch.schema))
                 assert self._encoder is not None
-                segments.append(self._encoder.from_arrow(batch, self._positions(positions, at - self._position, len(batch), at)))
+                numbers = self._positions(positions, at - self._position, len(batch), at)
+                segments.append(self._encoder.from_arrow(batch, numbers))
                 at += len(batch)
         else:
             rows = rows_of(data)
@@ -220,7 +225,7 @@ class Engine:
         self, given: Sequence[int] | np.ndarray[Any, Any] | None, offset: int, n: int, at: int
     ) -> np.ndarray[Any, Any]:
         if given is None:
-            return np.arange(at, at + n, dtype=np.uint64)
+            return count_from(at, n)
         if len(given) < offset + n:
             raise DataError(f"positions: {len(given)} given for at least {offset + n} rows")
         return np.ascontiguousarray(given[offset : offset + n], np.uint64)
@@ -249,7 +254,10 @@ class Engine:
         return self._results([(self._core.advance, ns)])
 
     def flush(self) -> Results:
-        """End of input: the watermark goes to infinity. Timeouts and absences fire, held matches come out, later rows are late."""
+        """End of input: the watermark goes to infinity.
+
+        Timeouts and absences fire, held matches come out, later rows are late.
+        """
         if self._plan is None:
             self._compile(None)
         return self._results([(self._core.flush,)])
