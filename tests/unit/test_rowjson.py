@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fyke import StateError
@@ -36,6 +36,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(NAMES, VALUES))
 def test_a_row_comes_back_as_it_was(row: dict[str, Any]) -> None:
     """With the types that JSON has no words for."""
