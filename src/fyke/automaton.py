@@ -24,7 +24,7 @@ NORMAL, START, FINAL, STOP, PENDING = "normal", "start", "final", "stop", "pendi
 # ------------------------------------------------------------------------------------------------ guards
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Guard:
     """A formula in negation normal form is not needed: `op` is const, cond, not, and, or."""
 
@@ -32,6 +32,16 @@ class Guard:
     value: bool = False
     cond: Expr | None = None
     args: tuple[Guard, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Compare conditions as trees: their own == makes an expression, which beside a constant has no truth value."""
+        if not isinstance(other, Guard) or (self.op, self.value) != (other.op, other.value):
+            return False
+        same = self.cond is other.cond or (self.cond is not None and self.cond.equals(other.cond))
+        return same and self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash((self.op, self.value, self.cond, self.args))
 
 
 TRUE = Guard("const", True)

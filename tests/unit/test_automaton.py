@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fyke import Pattern, PatternError, begin, col
+from fyke import Pattern, PatternError, begin, col, lit
 from fyke import automaton as am
 
 A, B, C = col.x == 1, col.x == 2, col.x == 3
@@ -241,6 +241,15 @@ def test_a_simplified_guard_means_the_same(true: frozenset) -> None:
     assert am.holds(am.both(a, am.either(b, am.neg(c))), true) == (x and (y or not z))
     assert am.holds(am.either(am.both(a, b), am.neg(am.both(a, c))), true) == ((x and y) or not (x and z))
     assert am.holds(am.neg(am.either(a, b, c)), true) == (not (x or y or z))
+
+
+def test_guards_over_constants_are_compared_as_trees() -> None:
+    """A constant beside a condition of another kind: equality of the expressions themselves has no truth value."""
+    constant = am.cond(lit(False))
+    assert constant != a
+    assert am.both(constant, a, constant).args == (constant, a)
+    assert am.both(a, constant, am.neg(a)) == am.FALSE
+    assert len({constant, am.cond(lit(False)), a}) == 2
 
 
 # --- the construction -----------------------------------------------------------------------------------------------
