@@ -79,7 +79,7 @@ cdef class Core:
             raise MemoryError
         self.nfa.callback = _call_python
         self.nfa.callback_context = <void *> self
-        self.pinned_after_compaction = 65536
+        self.pinned_after_compaction = 1 << 18
         self.segments_after_compaction = 64
         self.ready = True
 
@@ -378,7 +378,7 @@ cdef class Core:
         for ids in groups.values():
             self._merge(ids)
         self.compactions += 1
-        self.pinned_after_compaction = max(<uint64_t> 65536, self.pinned_rows)
+        self.pinned_after_compaction = max(<uint64_t> (1 << 18), self.pinned_rows)
         self.segments_after_compaction = max(<uint64_t> 64, <uint64_t> len(self.segments))
         return 0
 
@@ -558,7 +558,7 @@ cdef class Core:
                 waits.append(event_number(self.reorder.items[i].event.segment, self.reorder.items[i].event.row))
             return {
                 "watermark": (self.mark.out_of_order, self.mark.highest, self.mark.current),
-                "order": self.nfa.order, "now": self.nfa.now, "position": self.nfa.position,
+                "order": self.nfa.order, "now": self.nfa.now,
                 "rows_seen": self.rows_seen, "late_seen": self.late_seen,
                 "counters": self.nfa.counters, "keyed": keyed_rows, "runs": runs, "registers": registers, "held": held,
                 "nodes": nodes, "lags": lags, "waiting": waits,
@@ -675,7 +675,6 @@ cdef class Core:
         self.mark.out_of_order, self.mark.highest, self.mark.current = state["watermark"]
         self.nfa.order = state["order"]
         self.nfa.now = state["now"]
-        self.nfa.position = state["position"]
         self.rows_seen = state["rows_seen"]
         self.late_seen = state["late_seen"]
         self.nfa.counters = state["counters"]

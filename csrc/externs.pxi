@@ -248,7 +248,6 @@ cdef extern from "nfa.h" nogil:
         uint64_t n_held
         uint64_t order
         event_time_t now
-        uint64_t position
         uint64_t payload_bytes
     status nfa_init(nfa *n, arena *a, const plan *p, event_store *s, const nfa_options *options)
     void nfa_free(nfa *n)

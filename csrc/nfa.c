@@ -4,7 +4,6 @@
 #include <string.h>
 
 #define NOT_LOOKED_UP (UINT32_MAX - 2) /* a slot, beside NO_SLOT and KEY_NULL */
-#define NO_PATTERN UINT32_MAX
 
 static void *alloc_zeroed(struct arena *a, size_t size)
 {
@@ -63,12 +62,8 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
     for (size_t i = 0; i < (size_t)plan->n_keyspaces * VM_BLOCK; i++) {
         n->chunk_slots[i] = NOT_LOOKED_UP; /* and stays so where there is no lag */
     }
-    n->prefetched = NO_PATTERN;
-    for (uint32_t p = 0; p < plan->n_patterns; p++) {
-        if (plan->patterns[p].every_row && plan->keyspaces[plan->patterns[p].keyspace].needs_lag) {
-            n->prefetched = p;
-        }
-    }
+    n->bounded = options->max_partials > 0 || options->max_memory > 0;
+    n->single = plan->n_patterns == 1 && plan->patterns[0].every_row && plan->keyspaces[0].needs_lag && options->key_ttl == 0;
     for (uint32_t p = 0; p < plan->n_patterns; p++) {
         for (uint32_t w = 0; w < words; w++) {
             n->care[w] |= plan->cares[plan->patterns[p].first_care + w];
@@ -275,7 +270,7 @@ enum status nfa_settle(struct nfa *n, uint32_t id)
     if (place != NO_TIMER && n->timers.heap[place].deadline == deadline) {
         return STATUS_OK;
     }
-    k->overdue_after = deadline <= n->now ? n->position : NO_POSITION;
+    k->overdue_after = deadline <= n->now ? nfa_position(n) : NO_POSITION;
     return timers_set(&n->timers, id, deadline, k->birth);
 }
 
@@ -425,7 +420,7 @@ enum status nfa_report_held(struct nfa *n)
 
 static enum status fail_limit(struct nfa *n, enum status status, const struct keyed *k, uint64_t given, uint64_t limit)
 {
-    n->failure = (struct failure){.status = status, .pattern = k->pattern, .position = n->position,
+    n->failure = (struct failure){.status = status, .pattern = k->pattern, .position = nfa_position(n),
                                   .given = (int64_t)given, .limit = (int64_t)limit};
     return status;
 }
@@ -507,6 +502,29 @@ static bool can_start(const struct nfa *n, const struct pattern *p)
     return false;
 }
 
+/* Steps one keyed state with the current event, reports what that completes, and sets its timer. */
+static inline enum status step_keyed(struct nfa *n, const struct pattern *p, uint32_t id)
+{
+    struct keyed *k = &n->keyed[id];
+    k->last_time = n->now;
+    enum status st = nfa_step_key(n, k);
+    if (st == STATUS_OK && (n->n_done > 0 || k->n_held > 0)) {
+        const struct results before = n->results;
+        st = nfa_emit(n, k, CAUSE_EVENT, nfa_position(n), n->now);
+        take_back(n, st, &before);
+    }
+    if (st == STATUS_OK && n->bounded) {
+        st = bound_partials(n, k);
+        if (st == STATUS_OK) {
+            st = bound_memory(n, id);
+        }
+    }
+    if (st == STATUS_OK && (k->n_runs == 0 || p->window > 0 || p->has_gaps || n->options.key_ttl > 0)) {
+        st = nfa_settle(n, id);
+    }
+    return st;
+}
+
 static enum status step_pattern(struct nfa *n, uint32_t index)
 {
     const struct pattern *p = &n->plan->patterns[index];
@@ -534,35 +552,28 @@ static enum status step_pattern(struct nfa *n, uint32_t index)
         st = nfa_open_keyed(n, index, *slot, &head);
         head++;
     }
-    struct keyed *k = st == STATUS_OK ? &n->keyed[head - 1] : NULL;
-    n->previous = n->chunk_previous[(size_t)p->keyspace * VM_BLOCK + n->row];
     if (st == STATUS_OK) {
-        k->last_time = n->now;
-        st = nfa_step_key(n, k);
-    }
-    if (st == STATUS_OK && (n->n_done > 0 || k->n_held > 0)) {
-        const struct results before = n->results;
-        st = nfa_emit(n, k, CAUSE_EVENT, n->position, n->now);
-        take_back(n, st, &before);
-    }
-    if (st == STATUS_OK) {
-        st = bound_partials(n, k);
-    }
-    if (st == STATUS_OK) {
-        st = bound_memory(n, head - 1);
-    }
-    const bool timed = p->window > 0 || p->has_gaps || n->options.key_ttl > 0;
-    if (st == STATUS_OK && (timed || k->n_runs == 0)) {
-        const bool last_user = k->n_runs == 0 && k->n_held == 0 && space->slots[*slot].users == 1;
-        st = nfa_settle(n, head - 1);
-        if (last_user) { /* a key with a lag keeps a user */
+        const uint32_t n_keys = space->n_keys;
+        n->previous = n->chunk_previous[(size_t)p->keyspace * VM_BLOCK + n->row];
+        st = step_keyed(n, p, head - 1);
+        if (space->n_keys != n_keys) {
             *slot = NO_SLOT; /* the key has gone with its last state */
         }
     }
     return st;
 }
 
-static enum status step_row(struct nfa *n, const struct waiting *row)
+static enum status fail_row(struct nfa *n, enum status st, uint32_t pattern)
+{
+    n->failure.status = st;
+    n->failure.position = nfa_position(n);
+    n->failure.time = n->now;
+    n->failure.pattern = pattern;
+    return st;
+}
+
+/* Time comes first: what is due before the row; then the row becomes the current one. */
+static inline enum status enter_row(struct nfa *n, const struct waiting *row, uint32_t i)
 {
     if (UNLIKELY(timers_next(&n->timers) <= row->time || n->options.key_ttl > 0)) {
         const enum status st = nfa_fire(n, row->time);
@@ -573,21 +584,26 @@ static enum status step_row(struct nfa *n, const struct waiting *row)
     n->order++;
     n->event = row->event;
     n->now = row->time;
-    n->position = event_position(n->events, row->event);
-    n->counters.rows_stepped++;
-    for (uint32_t p = 0; p < n->plan->n_patterns; p++) {
+    n->row = i;
+    n->mask = n->chunk_masks + (size_t)i * n->plan->mask_words;
+    return STATUS_OK;
+}
+
+static enum status step_row(struct nfa *n, const struct waiting *row, uint32_t i)
+{
+    enum status st = enter_row(n, row, i);
+    for (uint32_t k = 0; k < n->plan->n_keyspaces; k++) {
+        n->slots[k] = n->chunk_slots[(size_t)k * VM_BLOCK + i];
+    }
+    for (uint32_t p = 0; p < n->plan->n_patterns && st == STATUS_OK; p++) {
         if (concerns(n, &n->plan->patterns[p])) {
-            const enum status st = step_pattern(n, p);
+            st = step_pattern(n, p);
             if (UNLIKELY(st != STATUS_OK)) {
-                n->failure.status = st;
-                n->failure.position = n->position;
-                n->failure.time = n->now;
-                n->failure.pattern = p;
-                return st;
+                return fail_row(n, st, p);
             }
         }
     }
-    return STATUS_OK;
+    return st;
 }
 
 /* The key's latest event becomes its next one's previous; the reference on the one before goes to the caller. */
@@ -617,34 +633,64 @@ static enum status remember(struct nfa *n, uint32_t index, uint32_t slot, event_
 #define AHEAD 8
 
 /* Hints for the keyed states of the rows to come, in steps that each need what the one before has brought. */
-static void prefetch_keyed(struct nfa *n, uint32_t pattern, uint32_t row, uint32_t n_rows)
+static inline void prefetch_keyed(const struct nfa *n, const uint32_t *heads, uint32_t row, uint32_t n_rows, size_t size)
 {
-    if (row + 3 * AHEAD < n_rows) {
-        const uint32_t *slots = n->chunk_slots + (size_t)n->plan->patterns[pattern].keyspace * VM_BLOCK;
-        const uint32_t head = head_of(n, pattern, slots[row + 3 * AHEAD]);
-        n->hints[row + 3 * AHEAD] = head;
-        if (head != 0) {
-            __builtin_prefetch(&n->keyed[head - 1]);
-        }
+    if (row + 2 * AHEAD >= n_rows) {
+        return;
     }
-    if (row + 2 * AHEAD < n_rows && row >= AHEAD && n->hints[row + 2 * AHEAD] != 0) {
-        const char *runs = (const char *)n->keyed[n->hints[row + 2 * AHEAD] - 1].runs;
+    if (heads[row + 2 * AHEAD] != 0) {
+        const char *runs = (const char *)n->keyed[heads[row + 2 * AHEAD] - 1].runs;
         __builtin_prefetch(runs);
         __builtin_prefetch(runs + 64);
     }
-    if (row + AHEAD < n_rows && row >= 2 * AHEAD && n->hints[row + AHEAD] != 0) {
-        const struct keyed *k = &n->keyed[n->hints[row + AHEAD] - 1];
-        const size_t size = run_size(n, pattern);
-        for (uint32_t i = 0; i < k->n_runs && i < 4; i++) {
+    if (heads[row + AHEAD] != 0) {
+        const struct keyed *k = &n->keyed[heads[row + AHEAD] - 1];
+        for (uint32_t i = 0; i < k->n_runs && i < 3; i++) {
             __builtin_prefetch(&n->graph.nodes[run_at(k->runs, size, i)->node]);
         }
     }
-    if (row + AHEAD / 2 < n_rows && row >= 3 * AHEAD && n->hints[row + AHEAD / 2] != 0) {
-        const struct keyed *k = &n->keyed[n->hints[row + AHEAD / 2] - 1];
+    if (heads[row + AHEAD / 2] != 0) {
+        const struct keyed *k = &n->keyed[heads[row + AHEAD / 2] - 1];
         if (k->n_runs > 0) { /* the oldest run has the longest chain, and is the likeliest to end */
             __builtin_prefetch(&n->graph.nodes[n->graph.nodes[k->runs->node].parent]);
         }
     }
+}
+
+/* Every row steps one pattern, whose keys' slots are known: nothing is left to decide per row. */
+static enum status step_single(struct nfa *n, const struct waiting *rows, uint32_t n_rows)
+{
+    const struct pattern *p = &n->plan->patterns[0];
+    const uint32_t *slots = n->chunk_slots + (size_t)p->keyspace * VM_BLOCK;
+    const struct event_ref *previous = n->chunk_previous + (size_t)p->keyspace * VM_BLOCK;
+    const size_t size = run_size(n, 0);
+    for (uint32_t i = 0; i < n_rows; i++) {
+        n->hints[i] = slots[i] < NOT_LOOKED_UP ? head_of(n, 0, slots[i]) : 0;
+        __builtin_prefetch(&n->keyed[n->hints[i] - (n->hints[i] != 0)]);
+    }
+    for (uint32_t i = 0; i < n_rows; i++) {
+        prefetch_keyed(n, n->hints, i, n_rows, size);
+        enum status st = enter_row(n, &rows[i], i);
+        if (UNLIKELY(st != STATUS_OK)) {
+            return st;
+        }
+        if (UNLIKELY(slots[i] >= NOT_LOOKED_UP)) {
+            n->counters.null_keys++;
+            continue;
+        }
+        n->previous = previous[i];
+        uint32_t id = head_of(n, 0, slots[i]) - 1;
+        if (UNLIKELY(id == UINT32_MAX)) {
+            st = nfa_open_keyed(n, 0, slots[i], &id);
+        }
+        if (st == STATUS_OK) {
+            st = step_keyed(n, p, id);
+        }
+        if (UNLIKELY(st != STATUS_OK)) {
+            return fail_row(n, st, 0);
+        }
+    }
+    return STATUS_OK;
 }
 
 /* The slots of a chunk's keys, made where there are none, into chunk_slots. */
@@ -718,8 +764,8 @@ static enum status lag_chunk(struct nfa *n, uint32_t index, const struct waiting
             st = remember(n, index, slots[i], rows[i].time, rows[i].event, &previous[i]);
         }
         n->chunk_refs[i] = rows[i].event;
-        if (expires) {
-            slots[i] = NOT_LOOKED_UP; /* the key may be gone when its row's turn comes */
+        if (expires || (slots[i] == KEY_NULL && !n->single)) {
+            slots[i] = NOT_LOOKED_UP; /* the key may be gone when its row's turn comes; a missing one is counted then */
         }
     }
     const uint32_t program = plan->keyspaces[index].lag_program;
@@ -751,19 +797,13 @@ static enum status step_chunk(struct nfa *n, const struct waiting *rows, uint32_
             }
         }
     }
-    for (uint32_t i = 0; i < n_rows; i++) {
-        n->mask = n->chunk_masks + i * words;
-        n->row = i;
-        for (uint32_t k = 0; k < plan->n_keyspaces; k++) {
-            n->slots[k] = n->chunk_slots[(size_t)k * VM_BLOCK + i];
-        }
-        if (n->prefetched != NO_PATTERN) {
-            prefetch_keyed(n, n->prefetched, i, n_rows);
-        }
-        const enum status st = step_row(n, &rows[i]);
-        if (st != STATUS_OK) {
-            return st;
-        }
+    n->counters.rows_stepped += n_rows;
+    enum status st = n->single ? step_single(n, rows, n_rows) : STATUS_OK;
+    for (uint32_t i = 0; i < n_rows && st == STATUS_OK && !n->single; i++) {
+        st = step_row(n, &rows[i], i);
+    }
+    if (st != STATUS_OK) {
+        return st;
     }
     for (uint32_t k = 0; k < plan->n_keyspaces; k++) {
         const struct event_ref *previous = n->chunk_previous + (size_t)k * VM_BLOCK;

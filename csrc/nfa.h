@@ -133,7 +133,6 @@ struct nfa {
     struct event_ref previous; /* of the key: lag */
     uint32_t row; /* its place in the chunk */
     event_time_t now;
-    uint64_t position;
     const uint64_t *mask;
 
     /* scratch */
@@ -156,7 +155,8 @@ struct nfa {
     uint32_t n_outcomes, outcomes_capacity;
     const struct edge **decision_edges;
     uint32_t n_decision_edges, decision_edges_capacity;
-    uint32_t prefetched;      /* the pattern whose keyed states are prefetched */
+    bool bounded;             /* max_partials or max_memory is set */
+    bool single;              /* one pattern, every row, a lag: see step_single */
     uint32_t hints[VM_BLOCK]; /* keyed states of the chunk's rows, for prefetching only */
     uint32_t largest_run;
     uint64_t *care; /* union of the patterns' care words */
@@ -180,6 +180,12 @@ static inline size_t run_size(const struct nfa *n, uint32_t pattern)
 static inline struct run *run_at(struct run *runs, size_t size, uint32_t i)
 {
     return (struct run *)((char *)runs + size * i);
+}
+
+/* The arrival position of the row being stepped. */
+static inline uint64_t nfa_position(const struct nfa *n)
+{
+    return n->order == 0 ? 0 : event_position(n->events, n->event);
 }
 
 /* Whether a row with this mask can concern any pattern. */

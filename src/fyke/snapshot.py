@@ -72,7 +72,7 @@ def write_snapshot(plan: Plan, core: Any, position: int) -> bytes:
         groups.setdefault(Payloads.kind(segment.source), []).append(number)
     sections: list[tuple[str, bytes]] = []
     counters = state.pop("counters")
-    meta = {k: state[k] for k in ("order", "now", "position", "rows_seen", "late_seen")}
+    meta = {k: state[k] for k in ("order", "now", "rows_seen", "late_seen")}
     meta |= {
         "watermark": list(state["watermark"]), "counters": counters, "fingerprint": plan.fingerprint,
         "next_position": position, "columns": [[c.name, c.type] for c in plan.columns if c.kind == "input"],
@@ -153,7 +153,7 @@ class Snapshot:
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
         state: dict[str, Any] = {
-            k: self.meta[k] for k in ("order", "now", "position", "rows_seen", "late_seen", "counters")
+            k: self.meta[k] for k in ("order", "now", "rows_seen", "late_seen", "counters")
         }
         state["watermark"] = tuple(self.meta["watermark"])
         for name, batch in self.tables.items():
@@ -237,7 +237,6 @@ def read_snapshot(state: bytes) -> Snapshot:
             "next_position",
             "order",
             "now",
-            "position",
             "rows_seen",
             "late_seen",
         ):
