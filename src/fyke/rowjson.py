@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import importlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from fyke.errors import StateError
 
 AS_THEY_ARE: Final = (str, int, float, bool, type(None))
+DAMAGE: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 def dump_row(row: Mapping[str, Any]) -> str:
@@ -46,6 +48,12 @@ def _form(value: Any) -> Any:
         return {"$dict": [[_form(key), _form(inner)] for key, inner in value.items()]}
     if isinstance(value, list):
         return [_form(inner) for inner in value]
+    if (
+        type(value).__module__.partition(".")[0] == "pandas"
+    ):  # before datetime: its times are subclasses, with nanoseconds
+        if type(value).__name__ not in ("Timestamp", "Timedelta", "NaTType"):
+            raise TypeError(f"{type(value).__name__} {value!r:.40} has no JSON form")
+        return {"$pandas": _write_pandas(value)}
     for types, tag, write, _ in TAGS:
         if isinstance(value, types):
             return {tag: write(value)}
@@ -67,12 +75,36 @@ def _numpy_time(parts: list[Any]) -> Any:
     return np.int64(parts[1]).astype(dtype)
 
 
+def _write_time(value: dt.datetime | dt.time) -> Any:
+    return [value.isoformat(), 1] if value.fold else value.isoformat()
+
+
+def _read_time(kind: type[dt.datetime] | type[dt.time]) -> Callable[[Any], Any]:
+    return lambda j: kind.fromisoformat(j) if isinstance(j, str) else kind.fromisoformat(j[0]).replace(fold=j[1])
+
+
+def _write_pandas(value: Any) -> list[Any]:
+    zone = getattr(value, "tzinfo", None)
+    return [type(value).__name__, int(value.value), None if zone is None else str(zone)]
+
+
+def _read_pandas(parts: list[Any]) -> Any:
+    kind, ns, zone = parts
+    if kind not in ("Timestamp", "Timedelta", "NaTType"):
+        raise ValueError(f"{kind!r:.20} is no time")
+    try:
+        pd: Any = importlib.import_module("pandas")
+    except ImportError:
+        return np.timedelta64(ns, "ns") if kind == "Timedelta" else np.datetime64(ns, "ns")
+    return pd.NaT if kind == "NaTType" else pd.Timedelta(ns) if kind == "Timedelta" else pd.Timestamp(ns, tz=zone)
+
+
 # types, tag, value -> JSON, JSON -> value; the first that fits is taken
 TAGS: Final[tuple[tuple[Any, str, Callable[[Any], Any], Callable[[Any], Any]], ...]] = (
     ((np.datetime64, np.timedelta64), "$numpy", lambda v: [v.dtype.name, int(v.astype("i8"))], _numpy_time),
-    (dt.datetime, "$datetime", lambda v: v.isoformat(), dt.datetime.fromisoformat),
+    (dt.datetime, "$datetime", _write_time, _read_time(dt.datetime)),
     (dt.date, "$date", lambda v: v.isoformat(), dt.date.fromisoformat),
-    (dt.time, "$time", lambda v: v.isoformat(), dt.time.fromisoformat),
+    (dt.time, "$time", _write_time, _read_time(dt.time)),
     (dt.timedelta, "$timedelta", lambda v: [v.days, v.seconds, v.microseconds], lambda j: dt.timedelta(*j)),
     (
         (bytes, bytearray),
@@ -86,22 +118,14 @@ TAGS: Final[tuple[tuple[Any, str, Callable[[Any], Any], Callable[[Any], Any]], .
     (frozenset, "$frozenset", _in_order, frozenset),
     (set, "$set", _in_order, set),
 )
-READERS: Final = {tag: read for _, tag, _, read in TAGS} | {"$dict": dict}
+READERS: Final = {tag: read for _, tag, _, read in TAGS} | {"$dict": dict, "$pandas": _read_pandas}
 
 
 def load_row(text: str) -> dict[str, Any]:
     """Read what dump_row wrote; raises StateError if it did not."""
     try:
         row = json.loads(text, object_hook=_untag)
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        AttributeError,
-        IndexError,
-        InvalidOperation,
-        RecursionError,
-    ) as error:
+    except DAMAGE as error:
         raise StateError(f"a row of the snapshot is damaged: {error}") from None
     if not isinstance(row, dict):
         raise StateError("a row of the snapshot is not a mapping")

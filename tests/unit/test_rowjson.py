@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,11 +82,21 @@ def test_numbers_that_are_not_numbers_survive() -> None:
         ({"b", "a"}, {"a", "b"}),
         (frozenset({1}), frozenset({1})),
         (dt.time(1, 2), dt.time(1, 2)),
+        (pd.Timestamp(1), pd.Timestamp(1)),
+        (pd.Timestamp(1, tz="Europe/Zurich"), pd.Timestamp(1, tz="Europe/Zurich")),
+        (pd.Timedelta(1), pd.Timedelta(1)),
     ],
 )
 def test_numpy_and_near_types_come_back_as_pythons(value: Any, back: Any) -> None:
     """The type may be the plainer one; the value is the same."""
     assert load_row(dump_row({"x": value})) == {"x": back}
+
+
+def test_the_second_of_two_equal_times_stays_the_second() -> None:
+    """When clocks are put back; and what pandas calls no time stays one."""
+    again = dt.datetime(2024, 10, 27, 2, 30, fold=1)
+    row = load_row(dump_row({"at": again, "t": again.time(), "never": pd.NaT}))
+    assert (row["at"].fold, row["t"].fold, row["never"]) == (1, 1, pd.NaT)
 
 
 def test_text_of_the_dump_is_plain_json() -> None:
@@ -108,7 +119,8 @@ def test_what_has_no_json_form_is_named(value: Any) -> None:
         '{"x": {"$decimal": "x"}}', '{"x": {"$timedelta": ["a"]}}', '{"x": {"$date": null}}', '{"$what": 1}',
         '{"x": {"$timedelta": [1e99]}}', '{"x": {"$dict": [[[], 1]]}}', '{"x": {"$set": [[]]}}', '{"x": {"$dict": 1}}',
         '{"x": {"$bytes": "?"}}', '{"x": {"$numpy": []}}', '{"x": {"$numpy": ["i8", 1]}}',
-        '{"x": {"$numpy": ["?!", 1]}}',
+        '{"x": {"$numpy": ["?!", 1]}}', '{"x": {"$pandas": ["eval", 1, null]}}', '{"x": {"$datetime": []}}',
+        '{"x": {"$pandas": ["Timestamp", 1, "?"]}}',
     ],
 )  # fmt: skip
 def test_a_damaged_row_is_an_error_of_ours(text: str) -> None:
