@@ -1,6 +1,7 @@
 # Rows as Python objects -> columns. The one place that reads Python values; Arrow data needs no decoding.
 #
-# A column is (values, offsets, valid): NumPy arrays laid out as in Arrow (offsets int64 and valid, a bitmap, may be None).
+# A column is what Segment takes: (values, offsets, valid, valid offset, wide, physical type, address shift), buffers laid out as
+# in Arrow (offsets are int64; they and valid, a bitmap, may be None).
 
 import datetime as _dt
 import struct as _struct
@@ -8,8 +9,9 @@ import struct as _struct
 import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
 
 from fyke.errors import DataError, FykeError, LimitError, SkipError, StateError
 
@@ -58,6 +60,20 @@ def count_from(uint64_t first, Py_ssize_t n):
     return numbers
 
 
+def first_not_above(const int64_t[::1] numbers):
+    """The first place whose number is negative or not above the one before it; -1: there is none."""
+    cdef Py_ssize_t n = numbers.shape[0], i
+    cdef bint bad = n > 0 and numbers[0] < 0
+    with nogil:
+        for i in range(1, n):
+            bad |= numbers[i] <= numbers[i - 1]
+    if not bad:
+        return -1
+    for i in range(n):
+        if numbers[i] < 0 or (i > 0 and numbers[i] <= numbers[i - 1]):
+            return i
+
+
 def datetime_ns(value):
     """Nanoseconds since the epoch of a datetime (naive: UTC)."""
     delta = value - (_EPOCH_NAIVE if value.tzinfo is None else _EPOCH)
@@ -66,6 +82,8 @@ def datetime_ns(value):
 
 def encode_any(value):
     """A key part whose type only the data knows, as bytes: a tag, then the value. Values of different types are different keys."""
+    if type(value) is str:
+        return b"s" + (<str> value).encode("utf-8", "surrogatepass")
     if isinstance(value, (bool, np.bool_)):
         return b"t" + bytes([value])
     if isinstance(value, (float, np.floating)) and value == value and float(value).is_integer():
@@ -85,6 +103,9 @@ def encode_any(value):
         return b"D" + (value.toordinal() - _EPOCH_DAY).to_bytes(8, "little", signed=True)
     if isinstance(value, _dt.timedelta):
         return b"e" + ((value // _dt.timedelta(microseconds=1)) * 1000).to_bytes(9, "little", signed=True)
+    if isinstance(value, _dt.time) and value.tzinfo is None:
+        seconds = (value.hour * 60 + value.minute) * 60 + value.second
+        return encode_time((seconds * 1_000_000 + value.microsecond) * 1000)
     if isinstance(value, tuple):
         parts = [encode_any(part) for part in value]
         return b"(" + b"".join(len(p).to_bytes(8, "little") + p for p in parts)
@@ -96,9 +117,15 @@ def encode_any(value):
     raise TypeError
 
 
+def encode_time(int64_t ns):
+    """A time of day, given in nanoseconds, as encode_any gives it."""
+    return b"T" + (<object> ns).to_bytes(8, "little", signed=True)
+
+
 _EXPECTED = {
     "int64": "int", "float64": "a number", "bool": "bool", "string": "str", "bytes": "bytes", "timestamp": "datetime",
-    "duration": "timedelta", "date": "date", "any": "a key (int, str, bytes, bool, date, datetime, UUID or a tuple of them)",
+    "duration": "timedelta", "date": "date",
+    "any": "a key (int, str, bytes, bool, date, datetime, UUID or a tuple of them)",
 }
 
 
@@ -156,26 +183,30 @@ cdef class RowDecoder:
     """Reads named fields of dicts, dataclasses and other objects into columns.
 
     Args:
-        names, types: the columns. time: the time field's name, or None. scale: nanoseconds per unit of a numeric time, 0: it is a
-            datetime.
+        names, types, physical: the columns, with their physical types. time_name: the time field's name. scale: nanoseconds per
+            unit of a numeric time, 0: it is a datetime. unit: its name.
     """
 
     cdef list names
     cdef list types
+    cdef list physical
     cdef str time_name
     cdef int64_t scale
     cdef str unit
 
-    def __init__(self, names, types, str time_name, int64_t scale, str unit):
+    def __init__(self, names, types, physical, str time_name, int64_t scale, str unit):
         self.names = list(names)
         self.types = list(types)
+        self.physical = list(physical)
         self.time_name = time_name
         self.scale = scale
         self.unit = unit
 
     cdef object field(self, object row, str name):
+        cdef PyObject *found
         if type(row) is dict:
-            return (<dict> row).get(name)
+            found = PyDict_GetItemWithError(row, name)
+            return None if found == NULL else <object> found
         if hasattr(row, "keys"):
             return row.get(name) if hasattr(row, "get") else (row[name] if name in row.keys() else None)
         return getattr(row, name, None)
@@ -191,7 +222,7 @@ cdef class RowDecoder:
                     + ("; say its unit with unit=\"s\", \"ms\", \"us\" or \"ns\"" if isinstance(value, (int, float)) else "")
                 )
             number = _to_int64(value, self.time_name, "timestamp", position)
-        elif isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
+        elif type(value) is int or isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
             number = int(value) * self.scale
         elif isinstance(value, (float, np.floating)) and value == value and abs(value) < 1e19:
             number = round(float(value) * self.scale)
@@ -208,29 +239,31 @@ cdef class RowDecoder:
         return number
 
     def decode(self, list rows, object first_position):
-        """(times, [(values, offsets, valid), ...]) of rows; raises DataError for the first value that does not fit."""
+        """(times, columns) of rows; raises DataError for the first value that does not fit."""
         cdef Py_ssize_t n = len(rows), i
         times = np.empty(n, np.int64)
         cdef int64_t *out = <int64_t *> address_of(times)
-        if self.time_name is not None:
-            for i in range(n):
-                out[i] = self.time_of(self.field(rows[i], self.time_name), first_position + i)
-        return times, [self.column(rows, name, type_, first_position) for name, type_ in zip(self.names, self.types)]
+        for i in range(n):
+            out[i] = self.time_of(self.field(rows[i], self.time_name), first_position + i)
+        return times, [self.column(rows, i, first_position) for i in range(len(self.names))]
 
-    cdef object column(self, list rows, str name, str type_, object first_position):
+    cdef object column(self, list rows, Py_ssize_t number, object first_position):
+        cdef str name = self.names[number], type_ = self.types[number]
         if type_ in ("string", "bytes", "any"):
-            return self.text_column(rows, name, type_, first_position)
+            return self.text_column(rows, name, type_, self.physical[number], first_position)
         cdef Py_ssize_t n = len(rows), i
-        cdef bint is_float = type_ == "float64", is_bool = type_ == "bool"
-        values = np.zeros(n, np.float64 if is_float else np.uint8 if is_bool else np.int64)
-        cdef void *data = <void *> address_of(values)
+        cdef bint is_float = type_ == "float64", is_bool = type_ == "bool", is_opaque = type_ == "opaque"
+        cdef bytes values = PyBytes_FromStringAndSize(NULL, n * (1 if is_bool or is_opaque else 8))
+        cdef void *data = <void *> PyBytes_AS_STRING(values)
         cdef object value
-        cdef object nulls = None
+        cdef list nulls = None
+        memset(data, 0, PyBytes_GET_SIZE(values))
         for i in range(n):
             value = self.field(rows[i], name)
             if value is None:
-                nulls = nulls or []
-                (<list> nulls).append(i)
+                if nulls is None:
+                    nulls = []
+                nulls.append(i)
             elif is_float:
                 if type(value) is float:
                     (<double *> data)[i] = value
@@ -240,21 +273,26 @@ cdef class RowDecoder:
                 if not isinstance(value, (bool, np.bool_)):
                     raise _wrong(name, type_, value, first_position + i)
                 (<uint8_t *> data)[i] = bool(value)
+            elif is_opaque:
+                (<uint8_t *> data)[i] = 1  # all that a condition can ask is whether there is a value
             else:
                 (<int64_t *> data)[i] = _to_int64(value, name, type_, first_position + i)
-        return values, None, _bitmap(n, nulls)
+        return values, None, _bitmap(n, nulls), 0, 1, self.physical[number], 0
 
-    cdef object text_column(self, list rows, str name, str type_, object first_position):
+    cdef object text_column(self, list rows, str name, str type_, object physical, object first_position):
         cdef Py_ssize_t n = len(rows), i
-        offsets = np.zeros(n + 1, np.int64)
-        cdef int64_t *out = <int64_t *> address_of(offsets)
+        cdef bytes offsets = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
+        cdef int64_t *out = <int64_t *> PyBytes_AS_STRING(offsets)
         cdef list parts = []
-        cdef object value, nulls = None
+        cdef object value
+        cdef list nulls = None
+        out[0] = 0
         for i in range(n):
             value = self.field(rows[i], name)
             if value is None:
-                nulls = nulls or []
-                (<list> nulls).append(i)
+                if nulls is None:
+                    nulls = []
+                nulls.append(i)
                 out[i + 1] = out[i]
                 continue
             if type_ == "string":
@@ -271,9 +309,8 @@ cdef class RowDecoder:
                 except TypeError:
                     raise _wrong(name, type_, value, first_position + i) from None
             parts.append(value)
-            out[i + 1] = out[i] + len(value)
-        data = np.frombuffer(b"".join(parts) or b"\0", np.uint8)
-        return data, offsets, _bitmap(n, nulls)
+            out[i + 1] = out[i] + PyBytes_GET_SIZE(value)
+        return b"".join(parts) or b"\0", offsets, _bitmap(n, nulls), 0, 1, physical, 0
 
 
 cdef object _bitmap(Py_ssize_t n, object nulls):

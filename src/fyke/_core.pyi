@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 Int64s = npt.NDArray[np.int64]
-Decoded = tuple[npt.NDArray[Any], Int64s | None, npt.NDArray[np.uint8] | None]
-"""A decoded column: values, offsets of texts, Arrow validity bitmap."""
 Column = tuple[Any, Any, Any, int, int, int, int]
 """A column of a Segment: values, offsets, valid, valid offset, wide, physical type, address shift in bytes."""
 
@@ -17,14 +15,22 @@ Column = tuple[Any, Any, Any, int, int, int, int]
 
 def scale_times(raw: Int64s, scale: int) -> tuple[Int64s, int]: ...
 def count_from(first: int, n: int) -> npt.NDArray[np.uint64]: ...
+def first_not_above(numbers: Int64s) -> int: ...
 def datetime_ns(value: dt.datetime) -> int: ...
 def encode_any(value: object) -> bytes: ...
+def encode_time(ns: int) -> bytes: ...
 
 class RowDecoder:
     def __init__(
-        self, names: Sequence[str], types: Sequence[str], time_name: str | None, scale: int, unit: str
+        self,
+        names: Sequence[str],
+        types: Sequence[str],
+        physical: Sequence[int],
+        time_name: str,
+        scale: int,
+        unit: str,
     ) -> None: ...
-    def decode(self, rows: list[Any], first_position: int) -> tuple[Int64s, list[Decoded]]: ...
+    def decode(self, rows: list[Any], first_position: int) -> tuple[Int64s, list[Column]]: ...
 
 class Segment:
     @property

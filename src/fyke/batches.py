@@ -2,14 +2,15 @@
 
 Arrow data (and NumPy structured arrays) keeps its columns where they are, cast only where their type is not the plan's.
 Rows (dicts, dataclasses, msgspec Structs, any object with attributes) are decoded into columns; the objects themselves
-are the payload.
+are the payload. Encodings that pyarrow cannot take rows from (views of strings, run-end encoding) are replaced once,
+when a batch comes in.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke import expr as ex
-from fyke._core import RowDecoder, Segment, encode_any, scale_times
+from fyke._core import RowDecoder, Segment, encode_any, encode_time, scale_times
 from fyke.errors import DataError
 from fyke.plan import BOOL, F64, I64, STR, ColumnPlan, Plan
 
@@ -39,20 +40,26 @@ def is_row(data: object) -> bool:
 
 
 def arrow_batches(data: object) -> list[pa.RecordBatch] | None:
-    """Give data as record batches if it is Arrow's or NumPy's, without copying; None if it is rows."""
+    """Give data as record batches of plain types if it is Arrow's or NumPy's, without copying; None if it is rows."""
     if isinstance(data, pa.RecordBatch):
-        return [data]
+        return [_plain_batch(data)]
     if isinstance(data, pa.Table):
-        return data.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], schema=data.schema)]
+        return _batches_of(data)
     if isinstance(data, np.ndarray):
         return [_from_structured(data)]
     if hasattr(data, "__arrow_c_stream__"):
-        table = pa.RecordBatchReader.from_stream(data).read_all()
-        return table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
+        return _batches_of(pa.RecordBatchReader.from_stream(data).read_all())
     if hasattr(data, "__arrow_c_array__"):
-        batch = pa.record_batch(data)
-        return [batch]
+        return [_plain_batch(pa.record_batch(data))]
     return None
+
+
+def _batches_of(table: pa.Table) -> list[pa.RecordBatch]:
+    found = table.combine_chunks().to_batches()
+    if not found:
+        empty = [pa.array([], column.type) for column in table.columns]
+        found = [pa.RecordBatch.from_arrays(empty, names=table.schema.names)]
+    return [_plain_batch(batch) for batch in found]
 
 
 def _from_structured(array: np.ndarray[Any, Any]) -> pa.RecordBatch:
@@ -64,8 +71,83 @@ def _from_structured(array: np.ndarray[Any, Any]) -> pa.RecordBatch:
         field = np.ascontiguousarray(flat[name])
         if field.ndim != 1:
             raise DataError(f"field `{name}`: a NumPy field of shape {field.shape[1:]} is not a scalar")
-        columns[name] = pa.array(field, from_pandas=False)
+        if not field.dtype.isnative:
+            field = field.astype(field.dtype.newbyteorder("="))
+        try:
+            columns[name] = pa.array(field, from_pandas=False)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise DataError(f"field `{name}`: a NumPy field of {field.dtype} has no Arrow type: {error}") from None
     return pa.RecordBatch.from_pydict(columns)
+
+
+# ------------------------------------------------------------------------------------------------ plain types
+
+# The schemas of the latest batches, each with its plain types (None: it has no others). Nearly every batch has the
+# schema of the one before, and to compare two is cheap.
+_seen: list[tuple[pa.Schema, list[pa.DataType] | None]] = []
+
+
+def _plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with columns that pyarrow can take rows from."""
+    schema = batch.schema
+    for seen, known in _seen:
+        if seen.equals(schema):
+            plain = known
+            break
+    else:
+        types = [_plain_type(field.type) for field in schema]
+        plain = None if types == schema.types else types
+        _seen.insert(0, (schema, plain))
+        del _seen[16:]
+    if plain is None:
+        return batch
+    arrays = [_plain(column, type_) for column, type_ in zip(batch.columns, plain, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, names=schema.names)
+
+
+def _plain_type(arrow: pa.DataType) -> pa.DataType:
+    types = pa.types
+    if types.is_string_view(arrow):
+        return pa.large_string()
+    if types.is_binary_view(arrow):
+        return pa.large_binary()
+    if types.is_run_end_encoded(arrow):
+        return _plain_type(arrow.value_type)
+    if types.is_struct(arrow):
+        plain = pa.struct([field.with_type(_plain_type(field.type)) for field in arrow])
+    elif types.is_map(arrow):
+        plain = pa.map_(_plain_type(arrow.key_type), _plain_type(arrow.item_type), arrow.keys_sorted)
+    elif types.is_dictionary(arrow):
+        plain = _plain_type(arrow.value_type)
+        return arrow if plain == arrow.value_type else plain
+    elif types.is_fixed_size_list(arrow):
+        plain = pa.list_(_plain_type(arrow.value_type), arrow.list_size)
+    elif types.is_list(arrow) or types.is_list_view(arrow):
+        plain = pa.list_(_plain_type(arrow.value_type))
+    elif types.is_large_list(arrow) or types.is_large_list_view(arrow):
+        plain = pa.large_list(_plain_type(arrow.value_type))
+    else:
+        return arrow
+    return arrow if plain == arrow else plain
+
+
+def _plain(column: pa.Array, to: pa.DataType) -> pa.Array:
+    arrow = column.type
+    if arrow == to:
+        return column
+    if pa.types.is_run_end_encoded(arrow):
+        runs = np.arange(column.offset, column.offset + len(column))
+        runs = np.searchsorted(column.run_ends.to_numpy(), runs, side="right")
+        return _plain(column.values, to).take(pa.array(runs))
+    if pa.types.is_dictionary(arrow):
+        return pa.DictionaryArray.from_arrays(column.indices, _plain(column.dictionary, to)).dictionary_decode()
+    try:
+        return column.cast(to)
+    except pa.ArrowNotImplementedError:
+        return pa.array(column.to_pylist(), to)  # a dictionary of views within lists: rare, so slow will do
+
+
+# ------------------------------------------------------------------------------------------------ columns
 
 
 class Encoder:
@@ -83,47 +165,63 @@ class Encoder:
         self.time = time
         self.unit = unit
         inputs = [c for c in plan.columns if c.kind == "input"]
-        self.keep = None if keep is None else frozenset((*keep, *(c.name for c in inputs)))
+        self.derived = [(i, c) for i, c in enumerate(plan.columns) if c.kind != "input"]
+        # A dict for its order, and for the look-ups.
+        self.keep = None if keep is None else dict.fromkeys([time, *(c.name for c in inputs), *keep])
         self.rows = RowDecoder(
-            [c.name for c in inputs], [c.type for c in inputs], time, 0 if unit is None else UNITS[unit], unit or ""
+            [c.name for c in inputs],
+            [c.type for c in inputs],
+            [c.physical for c in inputs],
+            time,
+            0 if unit is None else UNITS[unit],
+            unit or "",
         )
-        self.single: Callable[[Any, int], Any] | None = None
+        self.schema: pa.Schema | None = None
+        self.places: dict[str, int] = {}
 
     # -- rows
 
     def from_rows(self, rows: list[Any], positions: np.ndarray[Any, Any]) -> Segment:
         """Decode rows; positions are their arrival numbers."""
-        times, decoded = self.rows.decode(rows, int(positions[0]) if len(positions) else 0)
+        times, decoded = self.rows.decode(rows, int(positions[0]) if rows else 0)
+        payload = rows if self.keep is None else [_reduced(row, self.keep) for row in rows]
+        if not self.derived:
+            return Segment(times, positions, decoded, payload, 200 * len(rows))
         arrays = iter(decoded)
-        columns: list[Core | None] = []
-        for c in self.plan.columns:
-            if c.kind == "input":
-                values, offsets, valid = next(arrays)
-                columns.append((values, offsets, valid, 0, 1, c.physical, 0))
-            else:
-                columns.append(None)
-        n_bytes = 200 * len(rows)
-        return self._finish(times, positions, columns, rows, n_bytes)
+        columns = [next(arrays) if c.kind == "input" else None for c in self.plan.columns]
+        return Segment(times, positions, self._derive(columns, rows, positions), payload, 200 * len(rows))
 
     # -- Arrow
 
     def from_arrow(self, batch: pa.RecordBatch, positions: np.ndarray[Any, Any]) -> Segment:
-        """Borrow the batch's columns."""
+        """Borrow the columns of a batch of plain types, as arrow_batches gives it."""
         first = int(positions[0]) if len(positions) else 0
         times = self.arrow_times(batch, first)
-        columns: list[Core | None] = []
-        for c in self.plan.columns:
-            columns.append(self._arrow_column(batch, c, first) if c.kind == "input" else None)
-        payload = batch if self.keep is None else batch.select([n for n in batch.schema.names if n in self.keep])
-        return self._finish(times, positions, columns, payload, payload.nbytes)
+        columns: list[Core | None] = [
+            self._arrow_column(batch, c, first) if c.kind == "input" else None for c in self.plan.columns
+        ]
+        if self.derived:
+            columns = self._derive(columns, batch, positions)
+        payload = batch if self.keep is None else batch.select([n for n in self.places if n in self.keep])
+        return Segment(times, positions, columns, payload, payload.nbytes)
+
+    def _meet(self, schema: pa.Schema, first: int) -> None:
+        """Look at the schema of a batch that is not that of the one before."""
+        places = {name: i for i, name in enumerate(schema.names)}
+        if len(places) < len(schema.names):
+            twice = next(name for i, name in enumerate(schema.names) if places[name] != i)
+            raise DataError(f"field `{twice}`: occurs twice in the batch at position {first}")
+        self.schema, self.places = schema, places
 
     def arrow_times(self, batch: pa.RecordBatch, first: int) -> np.ndarray[Any, Any]:
         """Give the event times in ns; raises DataError for a missing, null or out-of-range one."""
-        if self.time not in batch.schema.names:
+        if self.schema is None or not self.schema.equals(batch.schema):
+            self._meet(batch.schema, first)
+        if self.time not in self.places:
             raise DataError(
-                f"field `{self.time}`: no such column for the event time; there are {', '.join(batch.schema.names)}"
+                f"field `{self.time}`: no such column for the event time; there are {', '.join(self.places)}"
             )
-        column = batch.column(self.time)
+        column = batch.column(self.places[self.time])
         if column.null_count:
             row = pc.index(pc.is_null(column), True).as_py()
             raise DataError(f"field `{self.time}`: the event time is missing at position {first + row}")
@@ -167,47 +265,71 @@ class Encoder:
         return times
 
     def _arrow_column(self, batch: pa.RecordBatch, c: ColumnPlan, first: int) -> Core:
-        if c.name not in batch.schema.names:
+        if c.name not in self.places:
             return _core_column(pa.nulls(len(batch), ARROW_TYPES[c.physical]), c.physical)
-        column = batch.column(c.name)
+        column = batch.column(self.places[c.name])
         try:
             return _core_column(_canonical(column, c), c.physical)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError) as error:
+            expected = "a key" if c.type == "any" else c.type
             raise DataError(
-                f"field `{c.name}`: expected {c.type}, got {column.type} in the batch at position {first}: {error}"
+                f"field `{c.name}`: expected {expected}, got {column.type} in the batch at position {first}: {error}"
             ) from None
 
     # -- both
 
-    def _finish(self, times: Any, positions: Any, columns: list[Core | None], source: Any, n_bytes: int) -> Segment:
-        n = len(times)
-        for i, c in enumerate(self.plan.columns):
+    def _derive(self, columns: list[Core | None], source: Any, positions: np.ndarray[Any, Any]) -> list[Core | None]:
+        """Add the columns that are no fields of the data; source: the data as it came, with what `keep` leaves out."""
+        n = len(positions)
+        for i, c in self.derived:
             if c.kind == "computed":
                 values = np.zeros(n, {I64: np.int64, F64: np.float64, BOOL: np.uint8}[c.physical])
                 columns[i] = (values, None, np.full(n // 8 + 1, 255, np.uint8), 0, 0, c.physical, 0)
             elif c.kind == "regex":
-                columns[i] = self._regex(c, columns, n)
-            elif c.kind == "call":
-                columns[i] = self._call(c, source, n, positions)
-        return Segment(times, positions, columns, source, n_bytes)
+                columns[i] = self._regex(c, columns, positions)
+            else:
+                columns[i] = self._call(c, source, n)
+        return columns
 
-    def _regex(self, c: ColumnPlan, columns: list[Core | None], n: int) -> Core:
+    def _regex(self, c: ColumnPlan, columns: list[Core | None], positions: np.ndarray[Any, Any]) -> Core:
         assert isinstance(c.source, ex.StrOp)
         assert isinstance(c.source.arg, ex.Column)
         name = c.source.arg.name
         at = next(i for i, x in enumerate(self.plan.columns) if x.kind == "input" and x.name == name)
         text = columns[at]
         assert text is not None
-        strings = as_arrow(text, n)
+        strings = as_arrow(text, len(positions))
         if self.plan.columns[at].type == "string":
-            strings = strings.cast(pa.large_string())
+            try:
+                strings = strings.cast(pa.large_string())
+            except pa.ArrowInvalid:
+                row = next(i for i, each in enumerate(strings.to_pylist()) if not _is_utf8(each))
+                raise DataError(
+                    f"field `{name}`: {strings[row].as_py()!r:.60} at position {int(positions[row])} is no Unicode "
+                    "text (half of a surrogate pair): no regular expression looks into it"
+                ) from None
         return _core_column(pc.match_substring_regex(strings, c.source.pattern).cast(pa.uint8()), BOOL)
 
-    def _call(self, c: ColumnPlan, source: Any, n: int, positions: Any) -> Core:
+    def _call(self, c: ColumnPlan, source: Any, n: int) -> Core:
         assert isinstance(c.source, ex.Call)
         fn = c.source.fn
         values = np.fromiter((bool(fn(RowView(source, i))) for i in range(n)), np.uint8, n)
         return (values, None, None, 0, 0, BOOL, 0)
+
+
+def _is_utf8(text: bytes | None) -> bool:
+    try:
+        return text is None or text.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _reduced(row: Any, keep: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a row that matches shall hold."""
+    if isinstance(row, Mapping):
+        return {name: value for name, value in row.items() if name in keep}
+    listed = field_names([row], 0)
+    return {name: getattr(row, name) for name in listed or keep if name in keep and hasattr(row, name)}
 
 
 def _canonical(column: pa.Array, c: ColumnPlan) -> pa.Array:
@@ -217,6 +339,11 @@ def _canonical(column: pa.Array, c: ColumnPlan) -> pa.Array:
         return _canonical(column.dictionary_decode(), c)
     if pa.types.is_null(arrow):
         return pa.nulls(len(column), ARROW_TYPES[c.physical])
+    if c.type == "opaque":  # all that a condition can ask is whether there is a value
+        return pa.array(np.ones(len(column), np.uint8), mask=column.is_null().to_numpy(zero_copy_only=False))
+    if c.type == "any" and pa.types.is_time(arrow):
+        times = column.cast(pa.time64("ns")).cast(pa.int64()).to_pylist()
+        return pa.array([None if ns is None else encode_time(ns) for ns in times], pa.large_binary())
     if c.type == "any":
         return pa.array([None if v is None else encode_any(v) for v in column.to_pylist()], pa.large_binary())
     if c.type in ("string", "bytes"):

@@ -18,12 +18,12 @@ from typing import Any, Final
 from fyke import automaton as am
 from fyke import expr as ex
 from fyke.duration import format_ns
-from fyke.errors import DefinitionError, PatternError
+from fyke.errors import DefinitionError, PatternError, SchemaError
 from fyke.expr import Expr
 from fyke.lower import Builder, Shared
 from fyke.pattern import Pattern, Stage
 from fyke.plan import F64, NONE, PatternPlan, Plan, Program, StagePlan, Tables
-from fyke.schema import Schema, infer_schema, typecheck
+from fyke.schema import Field, Schema, can_be_key, infer_schema, typecheck
 
 ALWAYS, NEVER, IF_BIT, UNLESS_BIT, CODE = range(5)
 G_BIT, G_CONDITION, G_NOT, G_JUMP_FALSE, G_JUMP_TRUE, G_TRUE, G_FALSE = range(7)
@@ -54,17 +54,30 @@ def compile_plan(patterns: Sequence[Pattern], schema: Schema | None) -> Plan:
 
 
 def _resolve(patterns: Sequence[Pattern], schema: Schema | None) -> Schema:
-    """Check every expression against the schema; without one, infer the types of the columns used."""
-    if schema is None:
-        return infer_schema(
-            [c for p in patterns for c in p.conditions()], [("key", k) for p in patterns for k in p.key]
-        )
-    for p in patterns:
-        for where, condition in p.conditions():
+    """Check every expression against the schema; infer the types of the columns used that it does not say."""
+    conditions = [c for p in patterns for c in p.conditions()]
+    keys = [("key", k) for p in patterns for k in p.key]
+    if schema is not None:
+        for where, condition in conditions:
             typecheck(condition, schema, where, condition=True)
-        for key in p.key:
-            typecheck(key, schema, "key")
-    return schema
+        for where, key in keys:
+            typecheck(key, schema, where)
+    if schema is None or any(f.type == "any" for f in schema):
+        schema = infer_schema(conditions, keys, known=schema)
+    return _with_keys(schema, [key for _, key in keys])
+
+
+def _with_keys(schema: Schema, keys: Sequence[Expr]) -> Schema:
+    """Payload that can be a key (a decimal, a time of day) becomes a column whose values tell their type."""
+    names = {key.name for key in keys if isinstance(key, ex.Column)}
+    fields = []
+    for f in schema:
+        if f.type == "opaque" and f.name in names:
+            if not can_be_key(f.arrow):
+                raise SchemaError(f"key: {ex.Column(f.name)!r}: {f.arrow} cannot be a key")
+            f = Field(f.name, "any", f.arrow)
+        fields.append(f)
+    return Schema(tuple(fields))
 
 
 # ------------------------------------------------------------------------------------------------ conditions

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from fyke._core import Core, Segment, count_from, datetime_ns
+from fyke import expr as ex
+from fyke._core import Core, Segment, count_from, datetime_ns, first_not_above
 from fyke.batches import UNITS, Encoder, Payloads, RowView, arrow_batches, rows_of
 from fyke.compiler import compile_plan
-from fyke.duration import to_ns
-from fyke.errors import DataError, DefinitionError, LimitError, PatternError, SkipError
-from fyke.match import Results
+from fyke.duration import format_ns, to_ns
+from fyke.errors import DataError, DefinitionError, LimitError, PatternError, SchemaError, SkipError, StateError
+from fyke.match import NOTHING, Results
 from fyke.pattern import Pattern
 from fyke.plan import Plan
 from fyke.schema import Schema
-from fyke.snapshot import read_snapshot, write_snapshot
+from fyke.snapshot import Snapshot, read_snapshot, write_snapshot
 
+TIME_MIN: Final = -(2**63)
+TIME_MAX: Final = 2**63 - 1
 POLICIES: Final = {"error": 0, "drop_oldest": 1, "drop_newest": 2}
 Patterns = Pattern | Sequence[Pattern] | Mapping[str, Pattern]
 Duration = str | dt.timedelta | int
@@ -94,17 +97,20 @@ class Engine:
         time: the column of the event time.
         unit: of a numeric time column: "s", "ms", "us" or "ns". None: it holds timestamps (or datetimes).
         out_of_order: the bound of disorder, a duration; a row this much behind the highest time seen is still in time.
-        schema: a pyarrow Schema or a fyke Schema. None: that of the first Arrow data; for rows types follow from the
-            patterns.
-        keep: the columns that matches hold beside those that patterns read. None: all.
+        schema: a pyarrow Schema or a fyke Schema. None: that of the first Arrow data; for rows, and for columns of
+            Arrow's null type, types follow from the patterns.
+        keep: the columns that matches hold beside the time and those that patterns read (of objects: as dicts). None:
+            all.
         timeouts: report partial matches that time out (Results.timeouts).
         max_partials, on_max_partials: bound of open partial matches of one pattern and key, and what to do: "error",
             "drop_oldest", "drop_newest".
         max_memory, on_max_memory: bound in bytes of what is held for open partial matches, and what to do.
-        key_ttl: forget a key that had no event for so long, a duration in event time.
+        key_ttl: forget a key that had no event for so long, a duration in event time. Only events that concern a
+            pattern count: those for which one of its conditions holds.
 
     Raises:
-        DefinitionError: an option or a pattern is wrong.
+        DefinitionError: an option or a pattern is wrong, or keep= meets a Python condition that reads the match.
+        SchemaError: patterns and schema do not meet; without schema= the first push says so.
 
     A push costs what its rows cost: one pass for the conditions, a look-up and a step per row that concerns a pattern.
 
@@ -136,30 +142,40 @@ class Engine:
         self.patterns = normalise(patterns)
         if not isinstance(time, str) or not time:
             raise DefinitionError(f"time: expected the name of a column, got {time!r}")
-        if unit is not None and unit not in UNITS:
+        if unit is not None and (not isinstance(unit, str) or unit not in UNITS):
             raise DefinitionError(f'unit={unit!r}: expected "s", "ms", "us" or "ns"')
         for name, policy in (("on_max_partials", on_max_partials), ("on_max_memory", on_max_memory)):
-            if policy not in POLICIES:
+            if not isinstance(policy, str) or policy not in POLICIES:
                 raise DefinitionError(f"{name}={policy!r}: expected {', '.join(POLICIES)}")
         for name, bound in (("max_partials", max_partials), ("max_memory", max_memory)):
-            if bound is not None and (not isinstance(bound, int) or bound < 1):
+            if bound is not None and (type(bound) is not int or not 0 < bound < 2**63):
                 raise DefinitionError(f"{name}={bound!r}: expected a positive number")
+        if not isinstance(timeouts, bool):
+            raise DefinitionError(f"timeouts={timeouts!r}: expected True or False")
+        if schema is not None and not isinstance(schema, pa.Schema | Schema):
+            raise DefinitionError(f"schema: expected a pyarrow Schema or a fyke Schema, got {schema!r:.80}")
         self._time = time
         self._unit = unit
-        self._keep = keep
-        self._out_of_order = 0 if out_of_order == 0 else to_ns(out_of_order)
+        self._keep = _checked_keep(keep, self.patterns)
+        self._out_of_order = 0 if type(out_of_order) is int and out_of_order == 0 else to_ns(out_of_order)
         self._ttl = None if key_ttl is None else to_ns(key_ttl)
+        if self._ttl == 0:
+            raise DefinitionError(f"key_ttl={key_ttl!r}: expected a duration that is not zero")
         self._options = {
             "timeouts": timeouts, "max_partials": max_partials, "max_partials_policy": POLICIES[on_max_partials],
             "max_memory": max_memory, "max_memory_policy": POLICIES[on_max_memory], "key_ttl": self._ttl,
         }  # fmt: skip
+        # All three are there from the first row on; until then only a watermark can have been given.
         self._plan: Plan | None = None
         self._encoder: Encoder | None = None
         self._core: Any = None
+        self._early = TIME_MIN
         self._position = 0
         self._warn_unbounded(max_partials)
         if schema is not None:
-            self._compile(schema if isinstance(schema, Schema) else Schema.from_arrow(schema))
+            self._plan, self._encoder, self._core = self._compiled(
+                schema if isinstance(schema, Schema) else Schema.from_arrow(schema)
+            )
 
     def _warn_unbounded(self, max_partials: int | None) -> None:
         for p in self.patterns:
@@ -171,13 +187,15 @@ class Engine:
                     stacklevel=3,
                 )
 
-    def _compile(self, schema: Schema | None) -> None:
+    def _compiled(self, schema: Schema | None) -> tuple[Plan, Encoder, Any]:
+        """Make what runs the patterns over this schema; the caller keeps it once rows are taken."""
         plan = compile_plan(self.patterns, schema)
         names = tuple(tuple(s.name for s in p.stages) for p in plan.patterns)
         owners = self._callable_stages(plan)
-        self._core = Core(plan.tables, owners, names, _view, Payloads, self._out_of_order, self._options)
-        self._encoder = Encoder(plan, self._time, self._unit, self._keep)
-        self._plan = plan
+        core = Core(plan.tables, owners, names, _view, Payloads, self._out_of_order, self._options)
+        if self._early > TIME_MIN:
+            core.advance(self._early)
+        return plan, Encoder(plan, self._time, self._unit, self._keep), core
 
     def _callable_stages(self, plan: Plan) -> tuple[Any, ...]:
         """Each callable with the stage names of its pattern, by number; numbers ascend over the patterns."""
@@ -191,44 +209,29 @@ class Engine:
         Args:
             data: a row (dict, dataclass, msgspec Struct), an iterable of rows, a NumPy structured array, or anything
                 with the Arrow C interface (pyarrow, polars, pandas).
-            positions: the rows' arrival numbers, ascending; None: counted from 0.
+            positions: the rows' arrival numbers, ascending from 0 on; None: counted on.
 
         Raises:
             DataError: a value is missing or of the wrong type; nothing of this push has then been taken.
+            SchemaError: the first data and the patterns do not meet; nothing has been taken either.
             LimitError, SkipError: a bound or a skip strategy with throw=True; the engine is then stopped.
         """
-        batches = arrow_batches(data)
-        segments: list[Segment] = []
-        at = self._position
-        if batches is not None:
-            for batch in batches:
-                if self._plan is None:
-                    self._compile(Schema.from_arrow(batch.schema))
-                assert self._encoder is not None
-                numbers = self._positions(positions, at - self._position, len(batch), at)
-                segments.append(self._encoder.from_arrow(batch, numbers))
-                at += len(batch)
-        else:
-            rows = rows_of(data)
-            if self._plan is None:
-                self._compile(None)
-            assert self._encoder is not None
-            segments.append(self._encoder.from_rows(rows, self._positions(positions, 0, len(rows), at)))
-            at += len(rows)
-        if positions is None:
-            self._position = at
-        elif at > self._position:
-            self._position = int(positions[-1]) + 1
-        return self._results([(self._core.push, s) for s in segments])
-
-    def _positions(
-        self, given: Sequence[int] | np.ndarray[Any, Any] | None, offset: int, n: int, at: int
-    ) -> np.ndarray[Any, Any]:
-        if given is None:
-            return count_from(at, n)
-        if len(given) < offset + n:
-            raise DataError(f"positions: {len(given)} given for at least {offset + n} rows")
-        return np.ascontiguousarray(given[offset : offset + n], np.uint64)
+        batches = None if type(data) is dict else arrow_batches(data)
+        parts = [rows_of(data)] if batches is None else batches
+        n = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        numbers = count_from(self._position, n) if positions is None else _checked_positions(positions, n)
+        plan, encoder, core = self._plan, self._encoder, self._core
+        if plan is None:
+            if n == 0:
+                return NOTHING
+            plan, encoder, core = self._compiled(None if batches is None else Schema.from_arrow(batches[0].schema))
+        assert encoder is not None
+        encode = encoder.from_rows if batches is None else encoder.from_arrow
+        segments = [encode(parts[0], numbers)] if len(parts) == 1 else _encoded(encode, parts, numbers)
+        self._plan, self._encoder, self._core = plan, encoder, core
+        if n:
+            self._position = int(numbers[-1]) + 1
+        return self._results([(core.push, s) for s in segments])
 
     def _results(self, calls: Sequence[tuple[Any, ...]]) -> Results:
         """Run calls into the core; an error that stops the engine carries what they had found before as `results`."""
@@ -236,21 +239,27 @@ class Engine:
         found: list[Any] = []
         try:
             for call, *arguments in calls:
-                found.append(call(*arguments))
+                raw = call(*arguments)
+                if raw is not None:
+                    found.append(raw)
         except (LimitError, SkipError) as error:
             error.results = Results([*found, error.found], self._plan.patterns)
             raise
-        return Results(found, self._plan.patterns)
+        return Results(found, self._plan.patterns) if found else NOTHING
 
     def advance(self, watermark: int | dt.datetime) -> Results:
         """Move the watermark from outside: no more events with a time at or before it.
 
         Args:
             watermark: ns since the epoch, or a datetime.
+
+        Raises:
+            DataError: it is neither, or outside the range of times (years 1677 to 2262).
         """
-        ns = datetime_ns(watermark) if isinstance(watermark, dt.datetime) else int(watermark)
+        ns = _watermark_ns(watermark)
         if self._plan is None:
-            self._compile(None)
+            self._early = max(self._early, ns)
+            return NOTHING
         return self._results([(self._core.advance, ns)])
 
     def flush(self) -> Results:
@@ -259,7 +268,8 @@ class Engine:
         Timeouts and absences fire, held matches come out, later rows are late.
         """
         if self._plan is None:
-            self._compile(None)
+            self._early = TIME_MAX
+            return NOTHING
         return self._results([(self._core.flush,)])
 
     # -- state
@@ -267,9 +277,8 @@ class Engine:
     @property
     def watermark(self) -> int | None:
         """No more events with a time at or before this, ns since the epoch; None before the first event."""
-        if self._core is None or self._core.watermark == -(2**63):
-            return None
-        return int(self._core.watermark)
+        current = int(self._early if self._core is None else self._core.watermark)
+        return None if current == TIME_MIN else current
 
     def statistics(self) -> Statistics:
         """Give the counts of now, as an immutable record."""
@@ -284,8 +293,8 @@ class Engine:
             StateError: a pattern holds a lambda, which no snapshot can name.
         """
         if self._plan is None:
-            self._compile(None)
-        assert self._plan is not None
+            plan, _, core = self._compiled(None)
+            return write_snapshot(plan, core, self._position, settled=False)
         return write_snapshot(self._plan, self._core, self._position)
 
     @classmethod
@@ -295,18 +304,37 @@ class Engine:
         Args:
             state: what Engine.snapshot gave; may come from an untrusted place: no code in it is run.
             patterns: the patterns the snapshot was taken with.
-            options: as for Engine.
+            options: as for Engine. out_of_order must be what it was, and can be left out; the types of columns are the
+                snapshot's.
 
         Raises:
-            StateError: damaged, of another version, or of other patterns.
+            StateError: damaged, of another version, of other patterns, or of another bound of disorder.
         """
         engine = cls(patterns, **options)
         snapshot = read_snapshot(state)
-        engine._compile(snapshot.schema)
-        assert engine._plan is not None
-        snapshot.fill(engine._plan, engine._core)
-        engine._position = snapshot.position
+        if "out_of_order" in options and engine._out_of_order != snapshot.out_of_order:
+            raise StateError(
+                f"the snapshot is of out_of_order={format_ns(snapshot.out_of_order)!r}, "
+                f"not {format_ns(engine._out_of_order)!r}: give the same, or leave it out"
+            )
+        engine._out_of_order = snapshot.out_of_order
+        engine._resume(snapshot)
         return engine
+
+    def _resume(self, snapshot: Snapshot) -> None:
+        try:
+            plan, encoder, core = self._compiled(snapshot.schema if snapshot.settled else None)
+        except SchemaError as error:
+            raise StateError(f"the snapshot is of other patterns than these: {error}") from None
+        snapshot.fill(plan, core)
+        self._position = snapshot.position
+        if snapshot.settled:
+            self._plan, self._encoder, self._core = plan, encoder, core
+        elif self._plan is not None:  # schema= was given
+            self._early = core.watermark
+            self._core.advance(self._early)
+        else:
+            self._early = core.watermark
 
     def explain(self) -> str:
         """Give the plan in words: what is judged when, and how each pattern is run."""
@@ -323,6 +351,73 @@ class Engine:
         """Gather what is still held into few segments; happens by itself as they become sparse."""
         if self._core is not None:
             self._core.compact()
+
+
+def _checked_keep(keep: Any, patterns: Sequence[Pattern]) -> tuple[str, ...] | None:
+    if keep is None:
+        return None
+    if isinstance(keep, str) or not isinstance(keep, Iterable):
+        raise DefinitionError(f'keep={keep!r:.80}: expected names of columns, as in keep=["amount"]')
+    names = tuple(keep)
+    for name in names:
+        if not isinstance(name, str):
+            raise DefinitionError(f"keep: {name!r:.80} is no name of a column")
+    for p in patterns:
+        for where, condition in p.conditions():
+            for node in ex.walk(condition):
+                if isinstance(node, ex.Call) and node.arity == 2:
+                    raise DefinitionError(
+                        f"{where}: {node!r}: a Python condition that reads the match needs all columns of its events: "
+                        "leave keep= out"
+                    )
+    return names
+
+
+def _checked_positions(given: Any, n: int) -> np.ndarray[Any, Any]:
+    """Positions that the caller gave, as uint64."""
+    try:
+        numbers = np.asarray(given)
+    except ValueError:
+        numbers = np.empty(0, object)
+    if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and len(numbers)):
+        raise DataError(f"positions: expected whole numbers in one dimension, from 0 to 2**63 - 1, got {given!r:.80}")
+    if len(numbers) != n:
+        raise DataError(f"positions: {len(numbers)} given for {n} rows")
+    signed = np.ascontiguousarray(numbers.view(np.int64) if numbers.dtype == np.uint64 else numbers, np.int64)
+    bad = first_not_above(signed)
+    if bad >= 0 and signed[bad] < 0:
+        raise DataError(f"positions: {int(numbers[bad])} at index {bad}: expected whole numbers from 0 to 2**63 - 1")
+    if bad >= 0:
+        raise DataError(
+            f"positions: {signed[bad]} at index {bad} comes after {signed[bad - 1]}: expected ascending numbers"
+        )
+    return signed.view(np.uint64)
+
+
+def _encoded(encode: Any, parts: Sequence[Any], numbers: np.ndarray[Any, Any]) -> list[Segment]:
+    segments, at = [], 0
+    for part in parts:
+        segments.append(encode(part, numbers[at : at + len(part)]))
+        at += len(part)
+    return segments
+
+
+def _watermark_ns(watermark: Any) -> int:
+    if isinstance(watermark, np.datetime64) and not np.isnat(watermark):
+        watermark = int(watermark.astype("datetime64[ns]").astype("i8"))
+    ns: Any = None
+    if isinstance(watermark, dt.datetime):
+        # pandas has the nanoseconds here; NaT is a datetime, too
+        ns = getattr(watermark, "value", None) if watermark == watermark else None
+        if ns is None and watermark == watermark:
+            ns = datetime_ns(watermark)
+    elif isinstance(watermark, int | np.integer) and not isinstance(watermark, bool):
+        ns = int(watermark)
+    if ns is None or not TIME_MIN < ns <= TIME_MAX:
+        raise DataError(
+            f"watermark: expected ns as int, or a datetime, in the years 1677 to 2262, got {watermark!r:.80}"
+        )
+    return int(ns)
 
 
 def _view(segment: Segment, row: int) -> RowView:

@@ -17,6 +17,7 @@ Value: TypeAlias = bool | int | float | str | bytes | dt.datetime | dt.date | dt
 
 _INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1
+_LONGEST: Final = dt.timedelta(microseconds=_INT64_MAX // 1000)
 
 
 def plain(value: object) -> Value:
@@ -26,7 +27,8 @@ def plain(value: object) -> Value:
         value: also of NumPy or a subclass; a datetime without a zone is taken as UTC, every datetime is moved to UTC.
 
     Raises:
-        ExpressionError: None, a Decimal, an integer beyond int64, a time finer than microseconds, or no scalar.
+        ExpressionError: None, a Decimal, an integer or a time beyond int64 (nanoseconds), a time finer than
+            microseconds, or no scalar.
 
     >>> plain(dt.datetime(2024, 5, 6))
     datetime.datetime(2024, 5, 6, 0, 0, tzinfo=datetime.timezone.utc)
@@ -52,6 +54,9 @@ def plain(value: object) -> Value:
     if isinstance(value, dt.datetime):
         if getattr(value, "nanosecond", 0):
             raise ExpressionError(f"{value!r}: a constant time has microseconds at the finest")
+        since = value.replace(tzinfo=None) - dt.datetime(1970, 1, 1) - (value.utcoffset() or dt.timedelta(0))
+        if not -_LONGEST <= since <= _LONGEST:
+            raise ExpressionError(f"{value!r} is outside the years 1677 to 2262, the range of int64 nanoseconds")
         zoned = value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
         return dt.datetime(
             zoned.year, zoned.month, zoned.day, zoned.hour, zoned.minute, zoned.second, zoned.microsecond, dt.UTC
@@ -59,6 +64,8 @@ def plain(value: object) -> Value:
     if isinstance(value, dt.date):
         return dt.date(value.year, value.month, value.day)
     if isinstance(value, dt.timedelta):
+        if not -_LONGEST <= value <= _LONGEST:
+            raise ExpressionError(f"{value!r} is beyond int64 nanoseconds (292 years)")
         return dt.timedelta(value.days, value.seconds, value.microseconds)
     if value is None:
         raise ExpressionError("None is no value to compare with: write .is_null() or .is_not_null()")

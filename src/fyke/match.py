@@ -15,11 +15,13 @@ import pyarrow as pa
 from fyke import expr as ex
 from fyke._core import RawResults, Segment
 from fyke.batches import RowView, field_names, field_value
+from fyke.errors import DataError
 from fyke.plan import PatternPlan
 
 KINDS: Final = ("match", "timeout", "held")
 CAUSES: Final = ("event", "time", "after", "end")
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+NO_ROWS: Final = np.empty(0, np.int64)
 
 
 def to_datetime(ns: int) -> dt.datetime:
@@ -253,13 +255,60 @@ class Rows(Sequence[dict[str, Any]]):
     def to_arrow(self) -> pa.Table:
         """Give the rows as a table."""
         tables = [_take(segment, rows) for segment, rows in self._parts]
-        return pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
+        return _together(tables) if tables else pa.table({})
 
 
 def _take(segment: Segment, rows: np.ndarray[Any, Any]) -> pa.Table:
-    if isinstance(segment.source, list):
-        return pa.Table.from_pylist([dict(RowView(segment.source, int(r))) for r in rows])
-    return pa.Table.from_batches([segment.source]).take(pa.array(rows))
+    if not isinstance(segment.source, list):
+        return pa.Table.from_batches([segment.source]).take(pa.array(rows))
+    objects = [dict(RowView(segment.source, row)) for row in rows.tolist()]
+    columns = {}
+    for name in dict.fromkeys(name for fields in objects for name in fields):
+        if not isinstance(name, str):
+            raise DataError(f"field {name!r:.60}: a column of a table is named by a str, not by {type(name).__name__}")
+        values = [fields.get(name) for fields in objects]
+        try:
+            columns[name] = pa.array(values)
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+            raise _no_column(name, values, segment.positions[rows].tolist(), error) from None
+    return pa.table(columns) if columns else pa.table({"": pa.nulls(len(rows))}).select([])
+
+
+def _no_column(name: str, values: list[Any], positions: list[int], error: Exception) -> DataError:
+    """Make the error of values without a common Arrow type, and point at the first that is unlike those before."""
+    first = next((i for i, value in enumerate(values) if value is not None), 0)
+    for i in range(first + 1, len(values)):
+        if type(values[i]) is type(values[first]):
+            continue
+        try:
+            pa.array(values[: i + 1])
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+            one, other = type(values[first]).__name__, type(values[i]).__name__
+            where = f"{one} at position {positions[first]}, {other} at position {positions[i]}"
+            return DataError(f"field `{name}`: {where}: no column of a table holds both")
+    one = type(values[first]).__name__
+    return DataError(f"field `{name}`: {one} at position {positions[first]} fits no column: {error}")
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    """The tables one after the other; numbers of two types become the wider one."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        types: dict[str, pa.Field] = {}
+        for table in tables:
+            for field in table.schema:
+                known = types.setdefault(field.name, field)
+                try:
+                    types[field.name] = pa.unify_schemas(
+                        [pa.schema([known]), pa.schema([field])], promote_options="permissive"
+                    ).field(0)
+                except (pa.ArrowInvalid, pa.ArrowTypeError):
+                    raise DataError(
+                        f"field `{field.name}`: {known.type} in one batch, {field.type} in another: no column of a "
+                        "table holds both"
+                    ) from None
+        raise
 
 
 class Results(Sequence[Match]):
@@ -271,17 +320,29 @@ class Results(Sequence[Match]):
         late: rows that came after the watermark had passed their time.
     """
 
-    __slots__ = ("_matches", "_raws", "held", "late", "timeouts")
+    __slots__ = ("_matches", "_patterns", "_raw", "late")
 
     def __init__(self, raws: Sequence[RawResults | None], patterns: Sequence[PatternPlan]) -> None:
         found = [r for r in raws if r is not None]
-        self._raws = found
-        single = found[0] if len(found) == 1 else _join(found)
-        kinds = single.rows["kind"] if single is not None else np.empty(0, np.uint32)
-        self._matches = Matches(single, np.flatnonzero(kinds == 0), patterns)
-        self.timeouts = Matches(single, np.flatnonzero(kinds == 1), patterns)
-        self.held = Matches(single, np.flatnonzero(kinds == 2), patterns)
+        self._raw = found[0] if len(found) == 1 else _join(found)
+        self._patterns = patterns
+        self._matches = self._of_kind(0)
         self.late = Rows([r.late for r in found if r.late is not None])
+
+    def _of_kind(self, kind: int) -> Matches:
+        if self._raw is None:
+            return Matches(None, NO_ROWS, self._patterns)
+        return Matches(self._raw, np.flatnonzero(self._raw.rows["kind"] == kind), self._patterns)
+
+    @property
+    def timeouts(self) -> Matches:
+        """Partial matches that timed out."""
+        return self._of_kind(1)
+
+    @property
+    def held(self) -> Matches:
+        """Matches that a skip strategy held back until the end."""
+        return self._of_kind(2)
 
     @property
     def matches(self) -> Matches:
@@ -336,6 +397,10 @@ def _join(found: Sequence[RawResults]) -> RawResults | None:
     return RawResults(np.concatenate(rows), np.concatenate(events), segments, None)
 
 
+# What most pushes of a single row find.
+NOTHING: Final = Results([], ())
+
+
 # ------------------------------------------------------------------------------------------------ to Arrow
 
 
@@ -355,7 +420,7 @@ def _payload(raw: RawResults, events: np.ndarray[Any, Any]) -> pa.Table:
     for number, (first, rows) in base.items():
         mine = events["segment"] == number
         take[mine] = first + np.searchsorted(rows, events["row"][mine])
-    return pa.concat_tables(tables, promote_options="permissive").take(pa.array(take)).combine_chunks()
+    return _together(tables).take(pa.array(take)).combine_chunks()
 
 
 def _gathered(raw: RawResults, events: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:

@@ -20,7 +20,7 @@ NONE: Final = 0xFFFFFFFF
 I64, F64, BOOL, STR = 0, 1, 2, 3
 PHYSICAL: Final = {
     "int64": I64, "timestamp": I64, "duration": I64, "date": I64, "float64": F64, "bool": BOOL, "string": STR,
-    "bytes": STR, "any": STR,
+    "bytes": STR, "any": STR, "opaque": BOOL,
 }  # fmt: skip
 
 # The order is the enum's in csrc/plan.h.

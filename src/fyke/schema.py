@@ -28,6 +28,8 @@ TYPES: Final = (
     "int64", "float64", "bool", "string", "bytes", "timestamp", "duration", "date", "opaque", "any",
 )  # fmt: skip
 _NUMBERS: Final = ("int64", "float64")
+_UUID: Final = "extension<arrow.uuid>"
+_NUMERIC: Final = (*_NUMBERS, "timestamp", "duration", "date")
 _ORDERED: Final = ("int64", "float64", "string", "bytes", "timestamp", "duration", "date")
 
 Located: TypeAlias = Expr | tuple[str, Expr]
@@ -168,6 +170,15 @@ def type_of_arrow(arrow: pa.DataType) -> str:
     return "any" if types.is_null(arrow) else "opaque"
 
 
+def can_be_key(arrow: pa.DataType | None) -> bool:
+    """Tell whether payload of an Arrow type can be a key; None: only the data knows, and is asked.
+
+    >>> can_be_key(pa.decimal128(9, 2)), can_be_key(pa.list_(pa.int8()))
+    (True, False)
+    """
+    return arrow is None or bool(pa.types.is_decimal(arrow) or pa.types.is_time(arrow)) or str(arrow) == _UUID
+
+
 def _arrow_of(each: Field) -> pa.DataType:
     if each.arrow is not None:
         return each.arrow
@@ -277,6 +288,8 @@ class _Typer:
         self.part: Expr = ex.lit(True)
         # Columns used in an order (<, min): if nothing else tells their type, they are numbers.
         self.ordered: list[_Column] = []
+        # What takes numbers and times only, over columns whose type a later use may tell: (place, what, column).
+        self.numeric: list[tuple[str, Expr, str, _Column]] = []
 
     def schema(self) -> Schema:
         """Give the columns with what is known of them now."""
@@ -293,8 +306,14 @@ class _Typer:
         self.where, self.part = where, expression
         if condition:
             self.truth(expression)
-            return "bool"
-        return self.final(self.visit(expression))
+            kind: _Type = "bool"
+        else:
+            kind = self.visit(expression)
+        for place, part, what, column in self.numeric:
+            if column.root().type not in (None, *_NUMERIC):
+                self.where, self.part = place, part
+                raise self.clash([column], f"{what} takes numbers and times, not {self.final(column)}")
+        return self.final(kind)
 
     def fail(self, text: str) -> SchemaError:
         return SchemaError(f"{self.where}: {self.part!r}: {text}")
@@ -423,12 +442,11 @@ class _Typer:
                     raise self.clash([kind], f"{node.fn}() adds numbers, not {self.final(kind)}")
                 raise self.clash([kind], f"empty={node.empty!r} does not fit {self.final(kind)}; leave it out")
             return "float64" if node.fn == "avg" or isinstance(node.empty, float) else self.final(kind)
-        if node.fn in ("min", "max") and self.open(kind) is None and self.final(kind) not in (
-            *_NUMBERS, "timestamp", "duration", "date",
-        ):  # fmt: skip
+        if node.fn in ("min", "max") and self.open(kind) is None and self.final(kind) not in _NUMERIC:
             raise self.clash([kind], f"{node.fn}() takes numbers and times, not {self.final(kind)}")
         if node.fn in ("min", "max") and (column := self.open(kind)) is not None:
             self.ordered.append(column)
+            self.numeric.append((self.where, self.part, f"{node.fn}()", column))
         return kind
 
     def comparison(self, node: ex.Binary) -> str:
@@ -491,8 +509,11 @@ class _Typer:
         kinds = [self.visit(arg) for arg in args]
         if fn in ex.FUNCTIONS_N:
             common = self.together(kinds, f"take the {fn} of")
-            if isinstance(common, str) and common not in (*_NUMBERS, "timestamp", "duration", "date"):
+            if isinstance(common, str) and common not in _NUMERIC:
                 raise self.clash(kinds, f"{fn} takes numbers and times, not {common}")
+            if isinstance(common, _Column):
+                self.ordered.append(common)
+                self.numeric.append((self.where, self.part, fn, common))
             return common
         for kind in kinds:
             told = self.tell(kind, "float64")

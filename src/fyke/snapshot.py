@@ -61,8 +61,8 @@ def _from_ipc(data: bytes, name: str) -> pa.RecordBatch:
     return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
-def write_snapshot(plan: Plan, core: Any, position: int) -> bytes:
-    """Write the state of a core as bytes."""
+def write_snapshot(plan: Plan, core: Any, position: int, *, settled: bool = True) -> bytes:
+    """Write the state of a core as bytes; `settled`: rows came, so the types of columns are those of the plan."""
     if not plan.serialisable:
         raise StateError("a pattern holds a lambda or local function: name it at module level to take snapshots")
     state = core.export()
@@ -76,7 +76,7 @@ def write_snapshot(plan: Plan, core: Any, position: int) -> bytes:
     meta |= {
         "watermark": list(state["watermark"]), "counters": counters, "fingerprint": plan.fingerprint,
         "next_position": position, "columns": [[c.name, c.type] for c in plan.columns if c.kind == "input"],
-        "groups": len(groups), "events": len(events),
+        "groups": len(groups), "events": len(events), "settled": settled,
     }  # fmt: skip
     sections.append(("meta", json.dumps(meta, sort_keys=True).encode()))
     for name, columns in TABLES.items():
@@ -108,14 +108,17 @@ def _event_sections(
             as_arrow(s.columns[c], len(s)).take(pa.array(r)).cast(ARROW_TYPES[column.physical]) for s, r, _ in parts
         ]
         arrays.append(pa.concat_arrays(taken))
+    # By number, whatever segments they come from: equal states are equal bytes.
+    order = pa.array(np.argsort(arrays[0].to_numpy()))
+    arrays = [array.take(order) for array in arrays]
     names = ["number", "time", "position", *[f"c{c}" for c in range(len(plan.columns))]]
     if isinstance(parts[0][0].source, list):
-        texts = [dump_row(RowView(s.source, row)) for s, r, _ in parts for row in r]
+        texts = [dump_row(RowView(s.source, row)) for s, row in events]
         payload = pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], ["json"])
         kind = "rows"
     else:
         tables = [pa.Table.from_batches([s.source]).take(pa.array(r)) for s, r, _ in parts]
-        batches = pa.concat_tables(tables).combine_chunks().to_batches()
+        batches = pa.concat_tables(tables).take(order).combine_chunks().to_batches()
         payload = batches[0]
         kind = "arrow"
     return [
@@ -145,6 +148,16 @@ class Snapshot:
         """The arrival number of the next row."""
         return int(self.meta["next_position"])
 
+    @property
+    def settled(self) -> bool:
+        """Whether rows had come, so that the types of the columns are known."""
+        return bool(self.meta["settled"])
+
+    @property
+    def out_of_order(self) -> int:
+        """The bound of disorder, ns."""
+        return int(self.meta["watermark"][0])
+
     def fill(self, plan: Plan, core: Any) -> None:
         """Restore into a fresh core of the same plan."""
         if self.meta["fingerprint"] != plan.fingerprint:
@@ -152,9 +165,7 @@ class Snapshot:
         batches, order = self._segments(plan)
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        state: dict[str, Any] = {
-            k: self.meta[k] for k in ("order", "now", "rows_seen", "late_seen", "counters")
-        }
+        state: dict[str, Any] = {k: self.meta[k] for k in ("order", "now", "rows_seen", "late_seen", "counters")}
         state["watermark"] = tuple(self.meta["watermark"])
         for name, batch in self.tables.items():
             columns = [c.to_pylist() for c in batch.columns]
@@ -239,8 +250,11 @@ def read_snapshot(state: bytes) -> Snapshot:
             "now",
             "rows_seen",
             "late_seen",
+            "settled",
         ):
             meta[key]
+        if len([int(value) for value in meta["watermark"]]) != 3:
+            raise StateError("snapshot, section meta: watermark: three numbers are expected")
     except (KeyError, StopIteration, ValueError, TypeError) as error:
         if isinstance(error, StateError):
             raise
