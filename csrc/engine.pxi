@@ -412,10 +412,16 @@ cdef class Core:
     cdef int _each_holder(self, int64_t *base, uint8_t *mark, int64_t *place, uint32_t to) except -1:
         """Visit every event_ref into the group: mark its row, or point it at its new place."""
         cdef uint32_t i, k
+        cdef run *rn
         cdef keyspace *space
         for i in range(1, self.nfa.graph.n_nodes):
             if self.nfa.graph.nodes[i].references > 0:
                 self._visit(&self.nfa.graph.nodes[i].event, base, mark, place, to)
+        for i in range(self.nfa.n_keyed):
+            for k in range(self.nfa.keyed[i].n_runs):
+                rn = run_at(self.nfa.keyed[i].runs, run_size(&self.nfa, self.nfa.keyed[i].pattern), k)
+                if rn.node & SINGLE:
+                    self._visit(&rn.only, base, mark, place, to)
         for i in range(self.reorder.head, self.reorder.tail):
             self._visit(&self.reorder.items[i].event, base, mark, place, to)
         for k in range(self.plan.n_keyspaces):
@@ -459,7 +465,7 @@ cdef class Core:
             "rows": self.rows_seen, "late": self.late_seen, "waiting": reorder_size(&self.reorder), "stepped": c.rows_stepped,
             "null_keys": c.null_keys, "matches": c.matches, "timeouts": c.timeouts, "pruned": c.pruned, "stopped": c.stopped,
             "dropped_partials": c.dropped_partials, "expired_keys": c.expired_keys, "partials": self.nfa.n_runs,
-            "held": self.nfa.n_held, "keys": keys, "timers": self.nfa.timers.n, "nodes": self.nfa.graph.n_live,
+            "held": self.nfa.n_held, "keys": keys, "timers": self.nfa.timers.n, "nodes": self.nfa.graph.n_live, "single": self.nfa.n_single,
             "segments": len(self.segments), "pinned_rows": self.pinned_rows, "payload_bytes": self.nfa.payload_bytes,
             "bytes": self.arena.bytes_used, "compactions": self.compactions,
         }
@@ -482,7 +488,7 @@ cdef class Core:
                     lags += 1
                 if space.table[i] != 0 and space.slots[space.table[i] - 1].users == 0:
                     return "a key without users is still there"
-        if live != self.nfa.graph.n_live + reorder_size(&self.reorder) + lags:
+        if live != self.nfa.graph.n_live + self.nfa.n_single + reorder_size(&self.reorder) + lags:
             return "an event is held by nobody, or by one too many"
         for i in range(self.reorder.head + 1, self.reorder.tail):
             if self.reorder.items[i].time < self.reorder.items[i - 1].time:
@@ -534,6 +540,8 @@ cdef class Core:
                 size = run_size(&self.nfa, kd.pattern)
                 for j in range(kd.n_runs):
                     rn = run_at(kd.runs, size, j)
+                    if run_node(&self.nfa, rn) == 0:
+                        raise MemoryError
                     runs.append((rn.start_time, rn.start_order, rn.previous_time, node_number(rn.node),
                                  rn.state - self.plan.patterns[kd.pattern].first_state))
                     values = []
@@ -581,7 +589,7 @@ cdef class Core:
         self._enter()
         try:
             self._restore(state, batches)
-        except (IndexError, ValueError, TypeError, KeyError, OverflowError) as error:
+        except (IndexError, ValueError, TypeError, KeyError, OverflowError, StopIteration) as error:
             self.stopped = "its restore failed"
             raise StateError(f"the snapshot does not fit together: {error}") from error
         except StateError:
@@ -604,9 +612,15 @@ cdef class Core:
             self._open(batch)
             self._row_masks(batch.id)
             refs += [(batch.id, i) for i in range(<uint32_t> batch.n_rows)]
+        highest_stage = []  # of a node and those before it
+        orders = []
         for event, parent, stage, order in state["nodes"]:
             if not (0 <= event < len(refs) and -1 <= parent < len(node_ids)):
                 raise StateError("a node refers to an event or node that is not there")
+            if parent >= 0 and order < orders[parent]:
+                raise StateError("the events of a partial match are out of order")
+            highest_stage.append(stage if parent < 0 else max(stage, highest_stage[parent]))
+            orders.append(order)
             e.segment, e.row = refs[event]
             id = node_new(&self.nfa.graph, e, order, stage, 0 if parent < 0 else node_ids[parent])
             if id == 0:
@@ -618,7 +632,6 @@ cdef class Core:
         buffer = np.zeros(8 + 4096, np.uint64)
         record = <uint8_t *> address_of(buffer)
         rn = <run *> record
-        stages = [node[2] for node in state["nodes"]]
         for p, n_runs, n_held, last_time, overdue in state["keyed"]:
             if not 0 <= p < self.plan.n_patterns or n_runs + n_held < 1:
                 raise StateError("a keyed state belongs to no pattern, or is empty")
@@ -629,7 +642,7 @@ cdef class Core:
                 start_time, start_order, previous_time, node, where = next(runs)
                 if not (0 <= node < len(node_ids) and 0 <= where < self.plan.patterns[<uint32_t> p].n_states):
                     raise StateError("a run refers to a node or state that is not there")
-                if start_order < last_order or stages[node] >= n_stages:
+                if start_order < last_order or highest_stage[node] >= n_stages:
                     raise StateError("the runs of a key are out of order")
                 last_order = start_order
                 rn.start_time, rn.start_order, rn.previous_time = start_time, start_order, previous_time
@@ -640,6 +653,8 @@ cdef class Core:
                 for r in range(self.plan.patterns[<uint32_t> p].n_registers):
                     value = next(registers)
                     if plan_register_is_node(&self.plan, &self.plan.patterns[<uint32_t> p], <uint32_t> r):
+                        if not 0 <= value <= len(node_ids):
+                            raise StateError("a register refers to a node that is not there")
                         value = 0 if value == 0 else node_ids[value - 1]
                     (<uint64_t *> &rn.registers)[<uint32_t> r] = value
                 if not opened:
@@ -649,8 +664,8 @@ cdef class Core:
                     raise MemoryError
             for _ in range(n_held):
                 c.start_time, c.start_order, node = next(held)
-                if not 0 <= node < len(node_ids):
-                    raise StateError("a held match refers to a node that is not there")
+                if not 0 <= node < len(node_ids) or highest_stage[node] >= n_stages:
+                    raise StateError("a held match refers to a node or stage that is not there")
                 c.node = node_ids[node]
                 if not opened:
                     id = self._open_keyed(p, c.node)
@@ -661,6 +676,8 @@ cdef class Core:
             if nfa_settle(&self.nfa, id):
                 raise MemoryError
             self.nfa.keyed[id].overdue_after = <uint64_t> NO_POSITION if overdue < 0 else overdue
+        if next(runs, None) is not None or next(held, None) is not None or next(registers, None) is not None:
+            raise StateError("records that belong to no key")
         for number in node_ids:
             node_release(&self.nfa.graph, number)
         for k, event, time in state["lags"]:
@@ -691,6 +708,8 @@ cdef class Core:
             raise MemoryError
         if slot == KEY_NULL:
             raise StateError("a partial match has no key")
+        if nfa_has_keyed(&self.nfa, pattern_index, slot):
+            raise StateError("a key is there twice")
         if nfa_open_keyed(&self.nfa, pattern_index, slot, &id):
             raise MemoryError
         return id

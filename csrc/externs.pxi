@@ -194,10 +194,12 @@ cdef extern from "results.h" nogil:
 cdef extern from "nfa.h" nogil:
     cdef enum:
         NO_POSITION
+        SINGLE
     cdef struct run:
         event_time_t start_time
         uint64_t start_order
         event_time_t previous_time
+        event_ref only
         uint32_t node
         uint32_t state
         uint64_t *registers
@@ -245,6 +247,7 @@ cdef extern from "nfa.h" nogil:
         uint32_t n_keyed
         uint32_t n_keyed_live
         uint64_t n_runs
+        uint64_t n_single
         uint64_t n_held
         uint64_t order
         event_time_t now
@@ -253,6 +256,7 @@ cdef extern from "nfa.h" nogil:
     void nfa_free(nfa *n)
     size_t run_size(const nfa *n, uint32_t pattern)
     run *run_at(run *runs, size_t size, uint32_t i)
+    uint32_t run_node(nfa *n, run *r)
     bint nfa_cares(const nfa *n, const uint64_t *mask)
     status nfa_step_rows(nfa *n, const waiting *rows, uint32_t n_rows)
     status nfa_fire(nfa *n, event_time_t time)
@@ -262,5 +266,6 @@ cdef extern from "nfa.h" nogil:
     status nfa_restore_run(nfa *n, uint32_t keyed_id, const run *r)
     status nfa_restore_held(nfa *n, uint32_t keyed_id, completed c)
     status nfa_restore_last(nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, event_ref event)
+    bint nfa_has_keyed(const nfa *n, uint32_t pattern, uint32_t slot)
     status nfa_open_keyed(nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id)
     status nfa_settle(nfa *n, uint32_t id)

@@ -35,8 +35,9 @@ MUST_CHECK enum status match_graph_init(struct match_graph *g, struct arena *are
 void match_graph_free(struct match_graph *g);
 MUST_CHECK enum status match_graph_grow(struct match_graph *g);
 
-/* A node with one reference, the caller's; takes a reference of its own on parent and on the event's segment. 0: no memory. */
-static inline uint32_t node_new(struct match_graph *g, struct event_ref event, uint64_t order, uint32_t stage, uint32_t parent)
+/* A node with one reference, the caller's; takes over the caller's reference on parent, and one of its own on the event's segment.
+ * 0: no memory. */
+static inline uint32_t node_append(struct match_graph *g, struct event_ref event, uint64_t order, uint32_t stage, uint32_t parent)
 {
     uint32_t id = g->free_list;
     if (LIKELY(id != 0)) {
@@ -53,22 +54,18 @@ static inline uint32_t node_new(struct match_graph *g, struct event_ref event, u
     n->parent = parent;
     n->references = 1;
     n->stage = stage;
-    n->length = 1;
-    if (parent != 0) {
-        g->nodes[parent].references++;
-        n->length = g->nodes[parent].length + 1;
-    }
+    n->length = parent != 0 ? g->nodes[parent].length + 1 : 1;
     event_retain(g->events, event.segment);
     g->n_live++;
     return id;
 }
 
-/* As node_new, but takes over the caller's reference on parent. */
-static inline uint32_t node_append(struct match_graph *g, struct event_ref event, uint64_t order, uint32_t stage, uint32_t parent)
+/* As node_append, but the caller keeps its reference on parent. */
+static inline uint32_t node_new(struct match_graph *g, struct event_ref event, uint64_t order, uint32_t stage, uint32_t parent)
 {
-    const uint32_t id = node_new(g, event, order, stage, parent);
+    const uint32_t id = node_append(g, event, order, stage, parent);
     if (parent != 0 && id != 0) {
-        g->nodes[parent].references--;
+        g->nodes[parent].references++;
     }
     return id;
 }

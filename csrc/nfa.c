@@ -151,6 +151,11 @@ static uint32_t head_of(const struct nfa *n, uint32_t pattern, uint32_t slot)
     return slot < n->head_capacities[pattern] ? n->heads[pattern][slot] : 0;
 }
 
+bool nfa_has_keyed(const struct nfa *n, uint32_t pattern, uint32_t slot)
+{
+    return head_of(n, pattern, slot) != 0;
+}
+
 enum status nfa_open_keyed(struct nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id)
 {
     enum status st = reserve_heads(n, pattern, slot);
@@ -221,7 +226,7 @@ static event_time_t run_deadline(const struct nfa *n, const struct pattern *p, c
     const int64_t gap = n->plan->states[run->state].gap;
     event_time_t deadline = p->window > 0 ? deadline_after(run->start_time, p->window) : TIME_MAX;
     if (gap > 0) {
-        const event_time_t by_gap = deadline_after(run->previous_time, gap);
+        const event_time_t by_gap = deadline_after(run_previous_time(run), gap);
         deadline = by_gap < deadline ? by_gap : deadline;
     }
     return deadline;
@@ -320,14 +325,17 @@ static enum status fire_keyed(struct nfa *n, uint32_t id, event_time_t deadline)
             i += n_moved - 1;
             continue;
         }
-        if (n->plan->states[run->state].kind == STATE_PENDING) {
+        const bool pending = n->plan->states[run->state].kind == STATE_PENDING;
+        if ((pending || n->options.timeouts) && run_node(n, run) == 0) {
+            st = STATUS_NO_MEMORY;
+        } else if (pending) {
             st = nfa_complete(n, run, run->node);
         } else if (n->options.timeouts) {
             st = nfa_report(n, k, RESULT_TIMEOUT, run->node, cause, cause_value, deadline);
         } else {
             n->counters.timeouts++;
         }
-        node_release(&n->graph, run->node);
+        run_release(n, run);
     }
     n->n_runs -= k->n_runs - kept;
     k->n_runs = kept;
@@ -646,12 +654,13 @@ static inline void prefetch_keyed(const struct nfa *n, const uint32_t *heads, ui
     if (heads[row + AHEAD] != 0) {
         const struct keyed *k = &n->keyed[heads[row + AHEAD] - 1];
         for (uint32_t i = 0; i < k->n_runs && i < 3; i++) {
-            __builtin_prefetch(&n->graph.nodes[run_at(k->runs, size, i)->node]);
+            const uint32_t node = run_at(k->runs, size, i)->node;
+            __builtin_prefetch(&n->graph.nodes[node & SINGLE ? 0 : node]);
         }
     }
     if (heads[row + AHEAD / 2] != 0) {
         const struct keyed *k = &n->keyed[heads[row + AHEAD / 2] - 1];
-        if (k->n_runs > 0) { /* the oldest run has the longest chain, and is the likeliest to end */
+        if (k->n_runs > 0 && !(k->runs->node & SINGLE)) { /* the oldest run has the longest chain, and is the likeliest to end */
             __builtin_prefetch(&n->graph.nodes[n->graph.nodes[k->runs->node].parent]);
         }
     }
@@ -870,7 +879,7 @@ enum status nfa_restore_last(struct nfa *n, uint32_t keyspace, uint32_t slot, ev
 
 /* ------------------------------------------------------------------ invariants */
 
-static const char *check_keyed(const struct nfa *n, const struct keyed *k, uint64_t *references)
+static const char *check_keyed(const struct nfa *n, const struct keyed *k, uint64_t *references, uint64_t *n_single)
 {
     const size_t size = run_size(n, k->pattern);
     uint64_t order = 0;
@@ -883,7 +892,10 @@ static const char *check_keyed(const struct nfa *n, const struct keyed *k, uint6
             return "the runs of a key are not ordered by their first event";
         }
         order = run->start_order;
-        references[run->node]++;
+        *n_single += run->node & SINGLE ? 1 : 0;
+        if (!(run->node & SINGLE)) {
+            references[run->node]++;
+        }
     }
     for (uint32_t i = 0; i < k->n_held; i++) {
         references[k->held[i].node]++;
@@ -905,11 +917,12 @@ const char *nfa_check(const struct nfa *n)
     memset(references, 0, bytes);
     const char *reason = timers_check(&n->timers);
     uint64_t n_runs = 0;
+    uint64_t n_single = 0;
     for (uint32_t i = 0; i < n->n_keyed && reason == NULL; i++) {
         const struct keyed *k = &n->keyed[i];
         if (k->runs != NULL || k->held != NULL) {
             n_runs += k->n_runs;
-            reason = check_keyed(n, k, references);
+            reason = check_keyed(n, k, references, &n_single);
         }
     }
     uint32_t live = 0;
@@ -932,7 +945,7 @@ const char *nfa_check(const struct nfa *n)
     if (reason == NULL && live != g->n_live) {
         reason = "the count of live nodes is wrong";
     }
-    if (reason == NULL && n_runs != n->n_runs) {
+    if (reason == NULL && (n_runs != n->n_runs || n_single != n->n_single)) {
         reason = "the count of runs is wrong";
     }
     arena_free(n->arena, references, bytes);

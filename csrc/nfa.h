@@ -19,10 +19,17 @@
 #include "results.h"
 #include "timers.h"
 
+/* A run that holds one event only needs no node yet: most runs end before they take a second. Then `node` is SINGLE | the event's stage,
+ * `only` is the event (the run holds the reference), and its time is start_time. Runs with registers always have nodes. */
+#define SINGLE 0x80000000U
+
 struct run {
     event_time_t start_time;
     uint64_t start_order;
-    event_time_t previous_time;
+    union {
+        event_time_t previous_time; /* of the last event taken */
+        struct event_ref only;
+    };
     uint32_t node;
     uint32_t state;
     uint64_t registers[];
@@ -123,6 +130,7 @@ struct nfa {
     uint32_t n_keyed, keyed_capacity, keyed_free; /* free list: index + 1 */
     uint32_t n_keyed_live;
     uint64_t n_runs;
+    uint64_t n_single; /* of these, without a node */
     uint64_t n_held;
     uint64_t births;
     uint64_t order; /* of the row being stepped */
@@ -188,6 +196,38 @@ static inline uint64_t nfa_position(const struct nfa *n)
     return n->order == 0 ? 0 : event_position(n->events, n->event);
 }
 
+static inline event_time_t run_previous_time(const struct run *run)
+{
+    return run->node & SINGLE ? run->start_time : run->previous_time;
+}
+
+/* The run's node, made if it has none; 0: no memory. */
+static inline uint32_t run_node(struct nfa *n, struct run *run)
+{
+    if (run->node & SINGLE) {
+        const uint32_t node = node_new(&n->graph, run->only, run->start_order, run->node & ~SINGLE, 0);
+        if (node == 0) {
+            return 0;
+        }
+        event_release(n->events, run->only.segment); /* the node has a reference of its own */
+        run->previous_time = run->start_time;
+        run->node = node;
+        n->n_single--;
+    }
+    return run->node;
+}
+
+/* Gives back what the run refers to. */
+static inline void run_release(struct nfa *n, const struct run *run)
+{
+    if (run->node & SINGLE) {
+        event_release(n->events, run->only.segment);
+        n->n_single--;
+    } else {
+        node_release(&n->graph, run->node);
+    }
+}
+
 /* Whether a row with this mask can concern any pattern. */
 static inline bool nfa_cares(const struct nfa *n, const uint64_t *mask)
 {
@@ -222,6 +262,7 @@ MUST_CHECK enum status nfa_report(struct nfa *n, const struct keyed *k, uint32_t
 MUST_CHECK enum status nfa_complete(struct nfa *n, const struct run *run, uint32_t node);
 void nfa_drop_runs(struct nfa *n, struct keyed *k, uint32_t first, uint32_t count);
 
+bool nfa_has_keyed(const struct nfa *n, uint32_t pattern, uint32_t slot);
 /* For restore: a keyed state for (pattern, slot), which must have none. */
 MUST_CHECK enum status nfa_open_keyed(struct nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id);
 /* Append a run (registers included), a held match, or a key's last event; each keeps its own references, the caller gives none away. */

@@ -115,7 +115,7 @@ void nfa_drop_runs(struct nfa *n, struct keyed *k, uint32_t first, uint32_t coun
 {
     const size_t size = run_size(n, k->pattern);
     for (uint32_t i = first; i < first + count; i++) {
-        node_release(&n->graph, run_at(k->runs, size, i)->node);
+        run_release(n, run_at(k->runs, size, i));
     }
     memmove(run_at(k->runs, size, first), run_at(k->runs, size, first + count), (k->n_runs - first - count) * size);
     k->n_runs -= count;

@@ -208,7 +208,7 @@ static uint32_t open_edges(struct nfa *n, const struct run *run, const struct st
     const struct edge *edges = n->plan->edges + s->first_edge;
     for (uint32_t i = 0; i < s->n_edges; i++) {
         const struct edge *e = &edges[i];
-        if (UNLIKELY(e->gap_guarded) && n->now >= time_add(run->previous_time, e->gap)) {
+        if (UNLIKELY(e->gap_guarded) && n->now >= time_add(run_previous_time(run), e->gap)) {
             continue;
         }
         if (guard_holds(n, run, e->guard)) {
@@ -498,7 +498,18 @@ static inline enum status step_take(struct nfa *n, const struct pattern *p, stru
                                     size_t size)
 {
     const bool starts = run->node == 0;
-    const uint32_t node = node_append(&n->graph, n->event, n->order, o->stage, run->node);
+    if (starts && size == sizeof(struct run)) {
+        struct run *first = sink_place(n, to, size);
+        if (UNLIKELY(first == NULL)) {
+            return STATUS_NO_MEMORY;
+        }
+        event_retain(n->events, n->event.segment);
+        n->n_single++;
+        *first = (struct run){.start_time = n->now, .start_order = n->order, .only = n->event, .node = SINGLE | o->stage, .state = o->target};
+        return STATUS_OK;
+    }
+    const uint32_t parent = run_node(n, run);
+    const uint32_t node = LIKELY(parent != 0 || starts) ? node_append(&n->graph, n->event, n->order, o->stage, parent) : 0;
     struct run *next = LIKELY(node != 0) ? carry(n, run, to, size) : NULL;
     if (UNLIKELY(next == NULL)) {
         return STATUS_NO_MEMORY;
@@ -520,12 +531,15 @@ static inline enum status step_take(struct nfa *n, const struct pattern *p, stru
 static enum status step_edges(struct nfa *n, const struct keyed *k, struct run *run, const struct outcome *o, struct sink *to,
                               size_t size)
 {
+    const struct state *s = &n->plan->states[run->state];
+    if (o == NULL && is_quiet(n, s)) {
+        return carry(n, run, to, size) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+    }
+    if (run->node != 0 && run_node(n, run) == 0) {
+        return STATUS_NO_MEMORY;
+    }
     if (o != NULL) {
         return step_open(n, k, run, n->decision_edges + o->first_open, o->n_open, o->stopped, to, size);
-    }
-    const struct state *s = &n->plan->states[run->state];
-    if (is_quiet(n, s)) {
-        return carry(n, run, to, size) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
     }
     bool stopped = false;
     const uint32_t n_open = open_edges(n, run, s, &stopped);
@@ -592,7 +606,7 @@ enum status nfa_step_key(struct nfa *n, struct keyed *k)
             break;
         case OUTCOME_END:
             n->counters.stopped += o->stopped;
-            node_release(&n->graph, run->node);
+            run_release(n, run);
             break;
         case OUTCOME_TAKE:
             st = step_take(n, p, run, o, &to, size);

@@ -349,7 +349,8 @@ static double float_mod(double x, double y)
 
 static double float_floordiv(double x, double y)
 {
-    const double quotient = (x - float_mod(x, y)) / y; /* whole, up to rounding */
+    const double rest = fmod(x, y);
+    const double quotient = (x - rest) / y - (rest != 0 && (rest < 0) != (y < 0)); /* whole, up to rounding */
     if (quotient == 0) {
         return copysign(0.0, x / y);
     }

@@ -11,7 +11,7 @@ per run and event, after the bits.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -145,6 +145,7 @@ class _Compiler:
             tuple(t.columns),
             tuple(self.infos),
             tuple(self.callables),
+            self._types(),
             self._definition(),
             tuple(self.notes),
             _serialisable(self.patterns),
@@ -157,10 +158,14 @@ class _Compiler:
         self.tables.programs.append(program)
         return len(self.tables.programs) - 1
 
+    def _types(self) -> tuple[tuple[str, str], ...]:
+        expressions = [e for p in self.patterns for e in (*(c for _, c in p.conditions()), *p.key)]
+        names = dict.fromkeys(name for e in expressions for name in ex.columns(e))
+        return tuple((name, self.schema[name].type) for name in names)
+
     def _definition(self) -> str:
         named = [p.to_json() if _serialisable([p]) else repr(p) for p in self.patterns]
-        types = {c.name: c.type for c in self.tables.columns if c.kind == "input"}
-        return json.dumps({"patterns": named, "types": types}, sort_keys=True)
+        return json.dumps({"patterns": named, "types": dict(self._types())}, sort_keys=True)
 
     # -- keys
 
@@ -468,10 +473,11 @@ class _PatternCompiler:
             )
         )  # fmt: skip
         nodes = tuple(slot for (kind, _, _), slot in self.registers.items() if kind in ("first", "last"))
+        key_columns = self.c.keyspace_columns[self.keyspace]
         names = tuple(f"{i}:{s.stage or s.kind}" for i, s in enumerate(self.states))
         self.c.infos.append(
-            PatternPlan(p.name, tuple(self.stages), p.key, self.c.keyspace_columns[self.keyspace], len(self.registers),
-                        nodes, names, p.window is not None)
+            PatternPlan(p.name, tuple(self.stages), p.key, tuple(t.columns[c].type for c in key_columns), key_columns,
+                        len(self.registers), nodes, names, p.window is not None)
         )  # fmt: skip
         self.c.notes += self.describe(every_row)
 
@@ -495,6 +501,11 @@ class _PatternCompiler:
         return lines
 
 
+def outline(pattern: Pattern) -> PatternPlan:
+    """Give what is known of a pattern before there is a schema."""
+    return PatternPlan(pattern.name, tuple(_taking_stages(pattern)), pattern.key)
+
+
 def _taking_stages(pattern: Pattern) -> list[StagePlan]:
     """All stages in the order written; numbered for the automaton and named in results."""
     out: list[StagePlan] = []
@@ -510,8 +521,3 @@ def _taking_stages(pattern: Pattern) -> list[StagePlan]:
 
     visit(pattern.stages, False)
     return out
-
-
-def describe_types(plan: Plan) -> Mapping[str, str]:
-    """Give the types of the columns that a plan reads."""
-    return {c.name: c.type for c in plan.columns if c.kind == "input"}

@@ -141,14 +141,17 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class PatternPlan:
+    """What results need of a pattern; of one that is not compiled yet: its name, stages and key."""
+
     name: str | None
     stages: tuple[StagePlan, ...]
     key: tuple[Expr, ...]
-    key_columns: tuple[int, ...]
-    n_registers: int
-    node_registers: tuple[int, ...]
-    state_names: tuple[str, ...]
-    has_window: bool
+    key_types: tuple[str, ...] = ()
+    key_columns: tuple[int, ...] = ()
+    n_registers: int = 0
+    node_registers: tuple[int, ...] = ()
+    state_names: tuple[str, ...] = ()
+    has_window: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class Plan:
         columns: what conditions and keys read, in the order of column numbers.
         patterns: per pattern, what results need.
         callables: Python conditions on partial matches, by number, each with its pattern's.
+        types: (name, type) of every column that a pattern names, also where its condition was folded away.
         definition: canonical text of patterns and column types; its digest is the fingerprint.
         notes: lines for `explain`.
     """
@@ -168,6 +172,7 @@ class Plan:
     columns: tuple[ColumnPlan, ...]
     patterns: tuple[PatternPlan, ...]
     callables: tuple[tuple[int, Callable[..., Any]], ...]
+    types: tuple[tuple[str, str], ...]
     definition: str
     notes: tuple[str, ...]
     serialisable: bool

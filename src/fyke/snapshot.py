@@ -75,7 +75,7 @@ def write_snapshot(plan: Plan, core: Any, position: int, *, settled: bool = True
     meta = {k: state[k] for k in ("order", "now", "rows_seen", "late_seen")}
     meta |= {
         "watermark": list(state["watermark"]), "counters": counters, "fingerprint": plan.fingerprint,
-        "next_position": position, "columns": [[c.name, c.type] for c in plan.columns if c.kind == "input"],
+        "next_position": position, "columns": [list(column) for column in plan.types],
         "groups": len(groups), "events": len(events), "settled": settled,
     }  # fmt: skip
     sections.append(("meta", json.dumps(meta, sort_keys=True).encode()))
