@@ -481,6 +481,8 @@ class RowView(Mapping[str, Any]):
         return field_value(self._source, self._row, name)
 
     def __getattr__(self, name: str) -> Any:
+        if name in RowView.__slots__:  # being copied, and not filled yet
+            raise AttributeError(name)
         try:
             return self[name]
         except KeyError:
@@ -491,6 +493,9 @@ class RowView(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(field_names(self._source, self._row))
+
+    def __reduce__(self) -> Any:
+        return RowView, ([dict(self)], 0)  # the row alone, not the batch that it is in
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({dict(self)!r})"

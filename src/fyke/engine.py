@@ -14,10 +14,10 @@ import pyarrow as pa
 from fyke import expr as ex
 from fyke._core import Core, Segment, count_from, datetime_ns, first_not_above
 from fyke.batches import UNITS, Encoder, Payloads, RowView, arrow_batches, rows_of
-from fyke.compiler import compile_plan
+from fyke.compiler import compile_plan, outline
 from fyke.duration import format_ns, to_ns
 from fyke.errors import DataError, DefinitionError, LimitError, PatternError, SchemaError, SkipError, StateError
-from fyke.match import NOTHING, Results
+from fyke.match import Results
 from fyke.pattern import Pattern
 from fyke.plan import Plan
 from fyke.schema import Schema
@@ -104,7 +104,8 @@ class Engine:
         timeouts: report partial matches that time out (Results.timeouts).
         max_partials, on_max_partials: bound of open partial matches of one pattern and key, and what to do: "error",
             "drop_oldest", "drop_newest".
-        max_memory, on_max_memory: bound in bytes of what is held for open partial matches, and what to do.
+        max_memory, on_max_memory: bound in bytes of what is held for open partial matches, the rows of the push under
+            way included (so a bound below the size of a batch stops at once), and what to do.
         key_ttl: forget a key that had no event for so long, a duration in event time. Only events that concern a
             pattern count: those for which one of its conditions holds.
 
@@ -170,6 +171,8 @@ class Engine:
         self._encoder: Encoder | None = None
         self._core: Any = None
         self._early = TIME_MIN
+        # What most pushes of a single row find.
+        self._nothing = Results([], [outline(p) for p in self.patterns])
         self._position = 0
         self._warn_unbounded(max_partials)
         if schema is not None:
@@ -223,7 +226,7 @@ class Engine:
         plan, encoder, core = self._plan, self._encoder, self._core
         if plan is None:
             if n == 0:
-                return NOTHING
+                return self._nothing
             plan, encoder, core = self._compiled(None if batches is None else Schema.from_arrow(batches[0].schema))
         assert encoder is not None
         encode = encoder.from_rows if batches is None else encoder.from_arrow
@@ -245,7 +248,7 @@ class Engine:
         except (LimitError, SkipError) as error:
             error.results = Results([*found, error.found], self._plan.patterns)
             raise
-        return Results(found, self._plan.patterns) if found else NOTHING
+        return Results(found, self._plan.patterns) if found else self._nothing
 
     def advance(self, watermark: int | dt.datetime) -> Results:
         """Move the watermark from outside: no more events with a time at or before it.
@@ -259,7 +262,7 @@ class Engine:
         ns = _watermark_ns(watermark)
         if self._plan is None:
             self._early = max(self._early, ns)
-            return NOTHING
+            return self._nothing
         return self._results([(self._core.advance, ns)])
 
     def flush(self) -> Results:
@@ -269,7 +272,7 @@ class Engine:
         """
         if self._plan is None:
             self._early = TIME_MAX
-            return NOTHING
+            return self._nothing
         return self._results([(self._core.flush,)])
 
     # -- state

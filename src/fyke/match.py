@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fyke import expr as ex
 from fyke._core import RawResults, Segment
-from fyke.batches import RowView, field_names, field_value
+from fyke.batches import RowView, as_arrow, field_names, field_value
 from fyke.errors import DataError
 from fyke.plan import PatternPlan
 
@@ -48,10 +48,17 @@ class Event(RowView):
         """The place in arrival order, from 0."""
         return int(self._segment.positions[self._row])
 
+    def __reduce__(self) -> Any:
+        return _lone_event, (dict(self), self.time, self.position)
+
     def __eq__(self, other: object) -> bool:
         return dict(self) == dict(other) if isinstance(other, Mapping) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _lone_event(fields: dict[str, Any], time: int, position: int) -> Event:
+    return Event(Segment(np.array([time], np.int64), np.array([position], np.uint64), [], [fields], 0), 0)
 
 
 class Match:
@@ -134,7 +141,7 @@ class Match:
     @property
     def key(self) -> Any:
         """The key: a value, a tuple of them, or None without a key."""
-        parts = tuple(_key_part(k, i, self._pattern, self._taken()[0][1]) for i, k in enumerate(self._pattern.key))
+        parts = tuple(_key_part(i, self._pattern, self._taken()[0][1]) for i in range(len(self._pattern.key)))
         return None if not parts else parts[0] if len(parts) == 1 else parts
 
     @property
@@ -176,16 +183,24 @@ class Match:
         return f"<{self.kind}{name}{key} {stages}>"
 
 
-def _key_part(key: ex.Expr, index: int, pattern: PatternPlan, event: Event) -> Any:
+def _key_part(index: int, pattern: PatternPlan, event: Event) -> Any:
+    key = pattern.key[index]
     if isinstance(key, ex.Column):
         try:
             return event[key.name]
         except KeyError:
             pass
-    column = event._segment.columns[pattern.key_columns[index]]
-    from fyke.batches import as_arrow
-
-    return as_arrow(column, len(event._segment))[event._row].as_py()
+    value = as_arrow(event._segment.columns[pattern.key_columns[index]], len(event._segment))[event._row].as_py()
+    kind = pattern.key_types[index]
+    if kind == "bool":
+        return bool(value)
+    if kind == "timestamp":
+        return to_datetime(value)
+    if kind == "duration":
+        return dt.timedelta(microseconds=value // 1000)
+    if kind == "date":
+        return EPOCH.date() + dt.timedelta(days=value)
+    return value
 
 
 class Matches(Sequence[Match]):
@@ -397,10 +412,6 @@ def _join(found: Sequence[RawResults]) -> RawResults | None:
     return RawResults(np.concatenate(rows), np.concatenate(events), segments, None)
 
 
-# What most pushes of a single row find.
-NOTHING: Final = Results([], ())
-
-
 # ------------------------------------------------------------------------------------------------ to Arrow
 
 
@@ -433,15 +444,18 @@ def _gathered(raw: RawResults, events: np.ndarray[Any, Any], what: str) -> np.nd
 
 def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Sequence[PatternPlan]) -> pa.Table:
     time = pa.timestamp("ns", "UTC")
+    # All patterns' keys and stages, found or not: tables of the same patterns have the same columns, and can go into
+    # one file.
+    stages: dict[str, bool] = {}
+    for plan in patterns:
+        for stage in (stage for stage in plan.stages if not stage.negated):
+            stages[stage.name] = stages.get(stage.name, False) or stage.repeats
+    width = max((len(plan.key) for plan in patterns), default=0)
+    keys = ["key"] if width == 1 else [f"key_{i + 1}" for i in range(width)]
     if raw is None or len(index) == 0:
-        empty = {
-            "pattern": pa.string(),
-            "kind": pa.string(),
-            "start": time,
-            "end": time,
-            "released": time,
-            "id": pa.string(),
-        }
+        empty = {"pattern": pa.string(), "kind": pa.string(), **dict.fromkeys(keys, pa.null())}
+        empty |= {"start": time, "end": time, "released": time, "id": pa.string()}
+        empty |= {name if name not in empty else f"{name}_": pa.null() for name in stages}
         return pa.schema(list(empty.items())).empty_table()
     records = raw.rows[index]
     counts = records["n_events"].astype(np.int64)
@@ -471,7 +485,7 @@ def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Seq
         "pattern": pa.array([patterns[int(p)].name for p in records["pattern"]], pa.string()),
         "kind": pa.array([KINDS[int(k)] for k in records["kind"]]),
     }
-    columns |= _key_columns(raw, events[starts], records, patterns)
+    columns |= _key_columns(keys, raw, events[starts], records, patterns)
     columns |= {
         "start": pa.array(times[starts]).cast(time),
         "end": pa.array(times[ends - 1]).cast(time),
@@ -479,12 +493,7 @@ def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Seq
         "id": pa.array(ids, pa.string()),
     }
     payload = _payload(raw, events)
-    all_stages: dict[str, bool] = {}
-    # All patterns' stages, found or not: tables of the same patterns have the same columns, and can go into one file.
-    for plan in patterns:
-        for s in (s for s in plan.stages if not s.negated):
-            all_stages[s.name] = all_stages.get(s.name, False) or s.repeats
-    for name, repeats in all_stages.items():
+    for name, repeats in stages.items():
         mine = np.flatnonzero(labels == name)
         columns[name if name not in columns else f"{name}_"] = _stage_column(
             payload, mine, owner[mine], len(records), repeats
@@ -513,23 +522,22 @@ def _stage_column(
 
 
 def _key_columns(
-    raw: RawResults, firsts: np.ndarray[Any, Any], records: np.ndarray[Any, Any], patterns: Sequence[PatternPlan]
+    names: Sequence[str],
+    raw: RawResults,
+    firsts: np.ndarray[Any, Any],
+    records: np.ndarray[Any, Any],
+    patterns: Sequence[PatternPlan],
 ) -> dict[str, Any]:
-    """key, or key_1, key_2 ...: only where all patterns of the table have keys of the same number of parts."""
-    used = [patterns[int(p)] for p in np.unique(records["pattern"])]
-    width = len(used[0].key)
-    if width == 0 or any(len(p.key) != width for p in used):
-        return {}
+    """key, or key_1, key_2 ... of the pattern with the longest; null where a pattern has fewer parts."""
     out = {}
-    for i in range(width):
-        values = [
-            _key_part(patterns[int(p)].key[i], i, patterns[int(p)], Event(raw.segments[int(g)], int(r)))
-            for p, (_, g, r) in zip(records["pattern"], firsts.tolist(), strict=True)
-        ]
+    owners = [patterns[int(p)] for p in records["pattern"]]
+    events = [Event(raw.segments[int(g)], int(r)) for _, g, r in firsts.tolist()] if names else []
+    for i, name in enumerate(names):
+        values = [_key_part(i, plan, e) if i < len(plan.key) else None for plan, e in zip(owners, events, strict=True)]
         try:
-            out["key" if width == 1 else f"key_{i + 1}"] = pa.array(values)
+            out[name] = pa.array(values)
         except (pa.ArrowInvalid, pa.ArrowTypeError):
-            out["key" if width == 1 else f"key_{i + 1}"] = pa.array([str(v) for v in values])
+            out[name] = pa.array([None if v is None else str(v) for v in values])
     return out
 
 

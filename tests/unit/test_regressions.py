@@ -534,3 +534,26 @@ def test_a_key_of_several_parts_in_one_field_is_the_same_after_a_snapshot() -> N
 def test_a_damaged_row_is_a_state_error(inner: str) -> None:
     with pytest.raises(StateError):
         load_row(f'{{"a":{inner}}}')
+
+
+# --- results
+
+
+def test_tables_have_the_keys_and_stages_of_all_patterns() -> None:
+    one, two, none = begin("a", col.x < 5).by("k"), begin("b", col.x > 10).by("k", "t"), begin("c", col.x > 99)
+    e = engine({"one": one, "two": two, "none": none})
+    names = ["pattern", "kind", "key_1", "key_2", "start", "end", "released", "id", "a", "b", "c"]
+    assert e.push([]).to_arrow().schema.names == names
+    results = e.push([row(), row(t=2, x=11.0), row(t=3)])
+    assert results.to_arrow().schema.names == names
+    keys = results.to_arrow().select(["pattern", "key_1", "key_2"]).to_pylist()
+    assert keys == [{"pattern": "one", "key_1": "x", "key_2": None}, {"pattern": "two", "key_1": "x", "key_2": 2}]
+    assert e.push(row(t=4, x=7.0)).to_arrow().schema.names == names
+
+
+def test_computed_keys_have_their_types() -> None:
+    at = dt.datetime(2024, 5, 6, tzinfo=dt.UTC)
+    key = (col.x > 0, col.at + dt.timedelta(hours=1), col.at - dt.datetime(2024, 5, 1), -col.x)
+    (match,) = found(engine(begin("a").by(*key)), row(at=at))
+    assert match.key == (True, at + dt.timedelta(hours=1), dt.timedelta(days=5), -1.0)
+    assert [type(part) for part in match.key] == [bool, dt.datetime, dt.timedelta, float]
