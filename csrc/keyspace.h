@@ -12,6 +12,7 @@
 
 #define NO_SLOT UINT32_MAX
 #define KEY_NULL (UINT32_MAX - 1)
+#define NOT_LOOKED_UP (UINT32_MAX - 2) /* what a caller keeps in place of a slot */
 
 struct key_slot {
     uint64_t hash;

@@ -262,6 +262,34 @@ MUST_CHECK enum status nfa_report(struct nfa *n, const struct keyed *k, uint32_t
 MUST_CHECK enum status nfa_complete(struct nfa *n, const struct run *run, uint32_t node);
 void nfa_drop_runs(struct nfa *n, struct keyed *k, uint32_t first, uint32_t count);
 
+void nfa_close_keyed(struct nfa *n, uint32_t id);
+/* nfa_time.c: forgets the last events of keys that have been quiet for key_ttl. */
+MUST_CHECK enum status nfa_fire_lags(struct nfa *n, uint32_t keyspace, event_time_t time);
+/* nfa_rows.c: the key's latest event becomes its next one's previous; the reference on the one before goes to the caller. */
+MUST_CHECK enum status nfa_remember(struct nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, struct event_ref event,
+                                    struct event_ref *previous);
+
+/* Never "never": at the end of input every deadline has passed. */
+static inline event_time_t deadline_after(event_time_t t, int64_t wait)
+{
+    const event_time_t deadline = time_add(t, wait);
+    return deadline == TIME_MAX ? TIME_MAX - 1 : deadline;
+}
+
+static inline uint32_t head_of(const struct nfa *n, uint32_t pattern, uint32_t slot)
+{
+    return slot < n->head_capacities[pattern] ? n->heads[pattern][slot] : 0;
+}
+
+/* A call that fails reports nothing. */
+static inline void take_back(struct nfa *n, enum status st, const struct results *before)
+{
+    if (UNLIKELY(st != STATUS_OK)) {
+        n->results.n_rows = before->n_rows;
+        n->results.n_events = before->n_events;
+    }
+}
+
 bool nfa_has_keyed(const struct nfa *n, uint32_t pattern, uint32_t slot);
 /* For restore: a keyed state for (pattern, slot), which must have none. */
 MUST_CHECK enum status nfa_open_keyed(struct nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id);

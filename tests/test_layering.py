@@ -121,7 +121,7 @@ C_LAYERS = [
     ["nfa"],
 ]
 # A module in several files: they share its header.
-C_PARTS = {"nfa_step": "nfa", "nfa_emit": "nfa"}
+C_PARTS = {"nfa_rows": "nfa", "nfa_time": "nfa", "nfa_step": "nfa", "nfa_emit": "nfa"}
 
 
 def c_files():
