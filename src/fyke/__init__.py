@@ -4,6 +4,7 @@ from fyke.engine import Engine, Statistics
 from fyke.errors import (
     DataError,
     DefinitionError,
+    EngineStopped,
     ExpressionError,
     FykeError,
     LimitError,
@@ -25,6 +26,7 @@ __all__ = [
     "DataError",
     "DefinitionError",
     "Engine",
+    "EngineStopped",
     "Event",
     "Expr",
     "ExpressionError",

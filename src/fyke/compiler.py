@@ -292,7 +292,7 @@ class _PatternCompiler:
         if _reads_previous(e):
             self.c.lag_used.add(self.keyspace)
         builder = Builder(self.c.shared, self.register)
-        builder.effect("result", builder.lower(e))
+        builder.effect("result", builder.condition(e))
         self.c.tables.conditions.append((self.c.add_program(builder.finish()), 0, self.index))
         return len(self.c.tables.conditions) - 1
 

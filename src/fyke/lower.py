@@ -147,10 +147,12 @@ class Builder:
 
     def load(self, column: int, source: int, slot: int = 0) -> int:
         physical = self.shared.tables.columns[column].physical
-        reg = self.emit("load", physical, source, slot, column, physical)
-        if source == NODE and physical == BOOL:
-            return self.emit("defined", BOOL, reg, reg)
-        return reg
+        return self.emit("load", physical, source, slot, column, physical)
+
+    def condition(self, e: Expr) -> int:
+        """Append what judges `e`: a column of a stage without events is undefined, and then does not hold."""
+        reg = self.lower(e)
+        return self.emit("defined", BOOL, reg, reg) if isinstance(e, ex.Agg) else reg
 
     def lower_value(self, e: ex.Column | ex.Prev | ex.Agg, hidden: int | None = None) -> int:
         column = self.shared.column(e.name if not isinstance(e, ex.Agg) else e.column) if hidden is None else hidden
@@ -183,15 +185,15 @@ class Builder:
         return self.emit("empty", self.types[reg], reg, other, 0, self.types[reg])
 
     def lower_unary(self, e: ex.Unary) -> int:
-        arg = self.lower(e.arg)
+        arg = self.condition(e.arg) if e.op == "not" else self.lower(e.arg)
         if e.op == "neg":
             return self.emit("neg_" + SUFFIX[self.types[arg]], self.types[arg], arg, arg)
         return self.emit(e.op, BOOL, arg, arg)
 
     def lower_binary(self, e: ex.Binary) -> int:
-        left, right = self.lower(e.left), self.lower(e.right)
         if e.op in ("and", "or"):
-            return self.emit(e.op, BOOL, left, right)
+            return self.emit(e.op, BOOL, self.condition(e.left), self.condition(e.right))
+        left, right = self.lower(e.left), self.lower(e.right)
         if e.op in MIRRORED:
             left, right = right, left
         op = MIRRORED.get(e.op, e.op)
@@ -228,7 +230,8 @@ class Builder:
         name = e.arg.column if isinstance(e.arg, ex.Agg) else e.arg.name
         self.shared.column(name)
         hidden = self.shared.hidden("regex", "bool", ex.StrOp("matches", ex.Column(name), e.pattern))
-        return self.lower_value(e.arg, hidden)
+        found = self.lower_value(e.arg, hidden)
+        return self.emit("defined", BOOL, found, found) if isinstance(e.arg, ex.Agg) else found
 
     def lower_func(self, e: ex.Func) -> int:
         args = [self.lower(a) for a in e.args]

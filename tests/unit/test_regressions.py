@@ -557,3 +557,24 @@ def test_computed_keys_have_their_types() -> None:
     (match,) = found(engine(begin("a").by(*key)), row(at=at))
     assert match.key == (True, at + dt.timedelta(hours=1), dt.timedelta(days=5), -1.0)
     assert [type(part) for part in match.key] == [bool, dt.datetime, dt.timedelta, float]
+
+
+def test_a_bool_of_a_stage_without_events_is_undefined() -> None:
+    rows = [row(x=0.0, n=0, b=False), row(t=2, n=1, b=True)]
+    for condition, holds in (
+        (fyke.ref("a").b != col.b, False),
+        (fyke.ref("a").b == False, False),  # noqa: E712
+        (~(fyke.ref("a").b == False), True),  # noqa: E712
+        (fyke.ref("a").b, False),
+        (~fyke.ref("a").b, True),
+        (fyke.ref("a").b.is_null(), True),
+        (fyke.ref("a").b | col.b, True),
+    ):
+        pattern = begin("zero", col.n == 0).next("a", fyke.lit(False)).optional().next("x", condition)
+        assert len(found(engine(pattern.within("9s")), rows)) == holds, condition
+
+
+def test_every_error_can_be_caught_by_its_public_name() -> None:
+    from fyke import errors
+
+    assert [name for name in errors.__all__ if not hasattr(fyke, name)] == []
