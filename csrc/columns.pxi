@@ -10,10 +10,17 @@ import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.datetime cimport (
+    datetime, datetime_day, datetime_hour, datetime_microsecond, datetime_minute, datetime_month, datetime_second, datetime_year,
+    import_datetime,
+)
 from cpython.dict cimport PyDict_GetItemWithError
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport PyObject
 
 from fyke.errors import DataError, FykeError, LimitError, SkipError, StateError
+
+import_datetime()
 
 _EPOCH = _dt.datetime(1970, 1, 1, tzinfo=_dt.timezone.utc)
 _EPOCH_NAIVE = _dt.datetime(1970, 1, 1)
@@ -21,6 +28,11 @@ _EPOCH_DAY = _dt.date(1970, 1, 1).toordinal()
 _INT64_MIN = -(2**63)
 _INT64_MAX = 2**63 - 1
 _EXACT = 2**53
+_empty = np.empty
+_int64 = np.dtype(np.int64)
+_uint64 = np.dtype(np.uint64)
+_utc = _dt.timezone.utc
+_datetime = _dt.datetime
 cdef int64_t _MAX = 2**63 - 1
 
 
@@ -52,7 +64,7 @@ def scale_times(const int64_t[::1] raw, int64_t scale):
 
 def count_from(uint64_t first, Py_ssize_t n):
     """first, first + 1, ...: n of them."""
-    numbers = np.empty(n, np.uint64)
+    numbers = _empty(n, _uint64)
     cdef uint64_t *out = <uint64_t *> address_of(numbers)
     cdef Py_ssize_t i
     for i in range(n):
@@ -74,10 +86,34 @@ def first_not_above(const int64_t[::1] numbers):
             return i
 
 
+cdef int64_t _plain_ns(datetime value) noexcept:
+    """Nanoseconds since the epoch of a datetime in UTC in the years 1678 to 2261."""
+    cdef int64_t y = datetime_year(value), m = datetime_month(value), days
+    # Days in years that begin in March, so that the leap day is the last of its year.
+    if m <= 2:
+        y -= 1
+        m += 12
+    days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * (m - 3) + 2) // 5 + datetime_day(value) - 719_469
+    return (
+        (days * 86_400 + datetime_hour(value) * 3_600 + datetime_minute(value) * 60 + datetime_second(value)) * 1_000_000
+        + datetime_microsecond(value)
+    ) * 1_000
+
+
 def datetime_ns(value):
     """Nanoseconds since the epoch of a datetime (naive: UTC)."""
+    if type(value) is _datetime and (value.tzinfo is None or value.tzinfo is _utc) and 1677 < datetime_year(value) < 2262:
+        return _plain_ns(value)
+    ns = getattr(value, "value", None)  # pandas keeps nanoseconds here
+    if isinstance(ns, int):
+        return ns
     delta = value - (_EPOCH_NAIVE if value.tzinfo is None else _EPOCH)
     return (delta.days * 86_400_000_000 + delta.seconds * 1_000_000 + delta.microseconds) * 1000
+
+
+cdef object _timedelta_ns(value):
+    ns = getattr(value, "value", None)  # as of a datetime
+    return ns if isinstance(ns, int) else (value // _dt.timedelta(microseconds=1)) * 1000
 
 
 def encode_any(value):
@@ -102,7 +138,7 @@ def encode_any(value):
     if isinstance(value, _dt.date):
         return b"D" + (value.toordinal() - _EPOCH_DAY).to_bytes(8, "little", signed=True)
     if isinstance(value, _dt.timedelta):
-        return b"e" + ((value // _dt.timedelta(microseconds=1)) * 1000).to_bytes(9, "little", signed=True)
+        return b"e" + _timedelta_ns(value).to_bytes(9, "little", signed=True)
     if isinstance(value, _dt.time) and value.tzinfo is None:
         seconds = (value.hour * 60 + value.minute) * 60 + value.second
         return encode_time((seconds * 1_000_000 + value.microsecond) * 1000)
@@ -142,21 +178,22 @@ cdef int64_t _to_int64(value, str name, str type_, position) except? -1:
     """The physical int64 of a value of a column of type int64, timestamp, duration or date."""
     cdef object number
     if type_ == "int64":
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        if type(value) is int:
+            number = value
+        elif isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
             raise _wrong(name, type_, value, position)
-        number = int(value)
+        else:
+            number = int(value)
     elif type_ == "timestamp":
         if isinstance(value, _dt.datetime):
-            number = getattr(value, "value", None)  # pandas keeps nanoseconds here
-            if not isinstance(number, int):
-                number = datetime_ns(value)
+            number = datetime_ns(value)
         elif isinstance(value, np.datetime64):
             number = int(value.astype("datetime64[ns]").astype("int64"))
         else:
             raise _wrong(name, type_, value, position)
     elif type_ == "duration":
         if isinstance(value, _dt.timedelta):
-            number = (value // _dt.timedelta(microseconds=1)) * 1000
+            number = _timedelta_ns(value)
         elif isinstance(value, np.timedelta64):
             number = int(value.astype("timedelta64[ns]").astype("int64"))
         else:
@@ -179,6 +216,22 @@ cdef double _to_float64(value, str name, position) except? -1:
     return value
 
 
+cdef bint _is_nat(value) except -1:
+    """Whether a value is NumPy's or pandas' "not a time", which Arrow, too, takes for null."""
+    if type(value) is str or type(value) is _datetime or not isinstance(value, (_datetime, np.datetime64, np.timedelta64)):
+        return False
+    return bool(value != value)
+
+
+cdef enum decoding:
+    AS_INT64, AS_TIME, AS_FLOAT64, AS_BOOL, AS_OPAQUE, AS_STRING, AS_BYTES, AS_ANY
+
+_DECODING = {
+    "int64": AS_INT64, "timestamp": AS_TIME, "duration": AS_TIME, "date": AS_TIME, "float64": AS_FLOAT64, "bool": AS_BOOL,
+    "opaque": AS_OPAQUE, "string": AS_STRING, "bytes": AS_BYTES, "any": AS_ANY,
+}
+
+
 cdef class RowDecoder:
     """Reads named fields of dicts, dataclasses and other objects into columns.
 
@@ -190,6 +243,7 @@ cdef class RowDecoder:
     cdef list names
     cdef list types
     cdef list physical
+    cdef list decodings
     cdef str time_name
     cdef int64_t scale
     cdef str unit
@@ -198,6 +252,7 @@ cdef class RowDecoder:
         self.names = list(names)
         self.types = list(types)
         self.physical = list(physical)
+        self.decodings = [_DECODING[each] for each in types]
         self.time_name = time_name
         self.scale = scale
         self.unit = unit
@@ -211,8 +266,14 @@ cdef class RowDecoder:
             return row.get(name) if hasattr(row, "get") else (row[name] if name in row.keys() else None)
         return getattr(row, name, None)
 
-    cdef event_time_t time_of(self, object value, object position) except? -1:
+    cdef event_time_t time_of(self, object value, uint64_t position) except? -1:
         cdef object number
+        cdef int64_t raw
+        cdef int overflow = 0
+        if type(value) is int and self.scale > 0:
+            raw = PyLong_AsLongLongAndOverflow(value, &overflow)
+            if not overflow and -((_MAX - 1) // self.scale) <= raw <= (_MAX - 1) // self.scale:
+                return raw * self.scale
         if value is None:
             raise DataError(f"field `{self.time_name}`: the event time is missing at position {position}")
         if self.scale == 0:
@@ -222,7 +283,7 @@ cdef class RowDecoder:
                     + ("; say its unit with unit=\"s\", \"ms\", \"us\" or \"ns\"" if isinstance(value, (int, float)) else "")
                 )
             number = _to_int64(value, self.time_name, "timestamp", position)
-        elif type(value) is int or isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
+        elif isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)):
             number = int(value) * self.scale
         elif isinstance(value, (float, np.floating)) and value == value and abs(value) < 1e19:
             number = round(float(value) * self.scale)
@@ -238,48 +299,53 @@ cdef class RowDecoder:
             )
         return number
 
-    def decode(self, list rows, object first_position):
-        """(times, columns) of rows; raises DataError for the first value that does not fit."""
+    def decode(self, list rows, positions):
+        """(times, columns) of rows with these positions; raises DataError for the first value that does not fit."""
         cdef Py_ssize_t n = len(rows), i
-        times = np.empty(n, np.int64)
+        cdef const uint64_t *at = <const uint64_t *> address_of(positions)
+        times = _empty(n, _int64)
         cdef int64_t *out = <int64_t *> address_of(times)
         for i in range(n):
-            out[i] = self.time_of(self.field(rows[i], self.time_name), first_position + i)
-        return times, [self.column(rows, i, first_position) for i in range(len(self.names))]
+            out[i] = self.time_of(self.field(rows[i], self.time_name), at[i])
+        cdef list columns = []
+        for i in range(len(self.names)):
+            columns.append(self.column(rows, i, at))
+        return times, columns
 
-    cdef object column(self, list rows, Py_ssize_t number, object first_position):
+    cdef object column(self, list rows, Py_ssize_t number, const uint64_t *at):
         cdef str name = self.names[number], type_ = self.types[number]
-        if type_ in ("string", "bytes", "any"):
-            return self.text_column(rows, name, type_, self.physical[number], first_position)
+        cdef decoding how = self.decodings[number]
+        if how >= AS_STRING:
+            return self.text_column(rows, number, how, at)
         cdef Py_ssize_t n = len(rows), i
-        cdef bint is_float = type_ == "float64", is_bool = type_ == "bool", is_opaque = type_ == "opaque"
-        cdef bytes values = PyBytes_FromStringAndSize(NULL, n * (1 if is_bool or is_opaque else 8))
+        cdef bytes values = PyBytes_FromStringAndSize(NULL, n * (1 if how == AS_BOOL or how == AS_OPAQUE else 8))
         cdef void *data = <void *> PyBytes_AS_STRING(values)
         cdef object value
         cdef list nulls = None
         memset(data, 0, PyBytes_GET_SIZE(values))
         for i in range(n):
             value = self.field(rows[i], name)
-            if value is None:
+            if value is None or (how == AS_TIME and _is_nat(value)):
                 if nulls is None:
                     nulls = []
                 nulls.append(i)
-            elif is_float:
+            elif how == AS_FLOAT64:
                 if type(value) is float:
                     (<double *> data)[i] = value
                 else:
-                    (<double *> data)[i] = _to_float64(value, name, first_position + i)
-            elif is_bool:
+                    (<double *> data)[i] = _to_float64(value, name, at[i])
+            elif how == AS_BOOL:
                 if not isinstance(value, (bool, np.bool_)):
-                    raise _wrong(name, type_, value, first_position + i)
+                    raise _wrong(name, type_, value, at[i])
                 (<uint8_t *> data)[i] = bool(value)
-            elif is_opaque:
+            elif how == AS_OPAQUE:
                 (<uint8_t *> data)[i] = 1  # all that a condition can ask is whether there is a value
             else:
-                (<int64_t *> data)[i] = _to_int64(value, name, type_, first_position + i)
+                (<int64_t *> data)[i] = _to_int64(value, name, type_, at[i])
         return values, None, _bitmap(n, nulls), 0, 1, self.physical[number], 0
 
-    cdef object text_column(self, list rows, str name, str type_, object physical, object first_position):
+    cdef object text_column(self, list rows, Py_ssize_t number, decoding how, const uint64_t *at):
+        cdef str name = self.names[number], type_ = self.types[number]
         cdef Py_ssize_t n = len(rows), i
         cdef bytes offsets = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
         cdef int64_t *out = <int64_t *> PyBytes_AS_STRING(offsets)
@@ -289,28 +355,29 @@ cdef class RowDecoder:
         out[0] = 0
         for i in range(n):
             value = self.field(rows[i], name)
-            if value is None:
+            if value is None or (how == AS_ANY and _is_nat(value)):
                 if nulls is None:
                     nulls = []
                 nulls.append(i)
                 out[i + 1] = out[i]
                 continue
-            if type_ == "string":
+            if how == AS_STRING:
                 if not isinstance(value, str):
-                    raise _wrong(name, type_, value, first_position + i)
-                value = value.encode("utf-8", "surrogatepass")
-            elif type_ == "bytes":
+                    raise _wrong(name, type_, value, at[i])
+                value = (<str> value).encode("utf-8", "surrogatepass")
+            elif how == AS_BYTES:
                 if not isinstance(value, (bytes, bytearray, memoryview)):
-                    raise _wrong(name, type_, value, first_position + i)
+                    raise _wrong(name, type_, value, at[i])
                 value = bytes(value)
             else:
                 try:
                     value = encode_any(value)
                 except TypeError:
-                    raise _wrong(name, type_, value, first_position + i) from None
+                    raise _wrong(name, type_, value, at[i]) from None
             parts.append(value)
             out[i + 1] = out[i] + PyBytes_GET_SIZE(value)
-        return b"".join(parts) or b"\0", offsets, _bitmap(n, nulls), 0, 1, physical, 0
+        cdef object data = parts[0] if len(parts) == 1 else b"".join(parts)
+        return data or b"\0", offsets, _bitmap(n, nulls), 0, 1, self.physical[number], 0
 
 
 cdef object _bitmap(Py_ssize_t n, object nulls):

@@ -183,7 +183,7 @@ class Encoder:
 
     def from_rows(self, rows: list[Any], positions: np.ndarray[Any, Any]) -> Segment:
         """Decode rows; positions are their arrival numbers."""
-        times, decoded = self.rows.decode(rows, int(positions[0]) if rows else 0)
+        times, decoded = self.rows.decode(rows, positions)
         payload = rows if self.keep is None else [_reduced(row, self.keep) for row in rows]
         if not self.derived:
             return Segment(times, positions, decoded, payload, 200 * len(rows))
@@ -232,12 +232,12 @@ class Encoder:
                 times = column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64()).to_numpy()
             except pa.ArrowInvalid as error:
                 raise DataError(f"field `{self.time}`: a time is outside the years 1677 to 2262 ({error})") from None
+            if len(times) and (times.min() == INT64.min or times.max() == INT64.max):
+                raise DataError(f"field `{self.time}`: a time is outside the years 1677 to 2262")
         elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             times = self._scaled(column, first)
         else:
             raise DataError(f"field `{self.time}`: expected timestamps or numbers with a unit, got {column.type}")
-        if len(times) and (times.min() == INT64.min or times.max() == INT64.max):
-            raise DataError(f"field `{self.time}`: a time is outside the years 1677 to 2262")
         return np.ascontiguousarray(times)
 
     def _scaled(self, column: pa.Array, first: int) -> np.ndarray[Any, Any]:
@@ -251,11 +251,12 @@ class Encoder:
             times = np.round(np.where(outside, 0, raw) * scale).astype(np.int64)
         elif pa.types.is_uint64(column.type):
             raw = column.to_numpy(zero_copy_only=False)
-            outside = raw > np.uint64(INT64.max // scale)
+            outside = raw > np.uint64((INT64.max - 1) // scale)
             bad = int(np.argmax(outside)) if outside.any() else -1
             times = np.where(outside, 0, raw).astype(np.int64) * scale
         else:
-            raw = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+            whole = column if pa.types.is_int64(column.type) else column.cast(pa.int64())
+            raw = whole.to_numpy(zero_copy_only=False)
             times, bad = scale_times(raw, scale)
         if bad >= 0:
             raise DataError(
@@ -347,13 +348,12 @@ def _canonical(column: pa.Array, c: ColumnPlan) -> pa.Array:
     if c.type == "any":
         return pa.array([None if v is None else encode_any(v) for v in column.to_pylist()], pa.large_binary())
     if c.type in ("string", "bytes"):
-        if c.type == "string" and not _is_text(arrow):
-            raise TypeError(f"{arrow} is not a string")
-        if pa.types.is_binary(arrow) or pa.types.is_large_binary(arrow):
-            return column
-        if pa.types.is_fixed_size_binary(arrow) or pa.types.is_string(arrow):
-            return column.cast(pa.binary())
-        return column.cast(pa.large_binary())
+        if not (_is_text(arrow) or _is_bytes(arrow)):
+            column = _plain(column, _plain_type(arrow))  # as arrow_batches does for whole batches
+        if not (_is_text(column.type) or (c.type == "bytes" and _is_bytes(column.type))):
+            raise TypeError(f"{arrow} is not {'a string' if c.type == 'string' else 'bytes'}")
+        # Text lies in memory as its bytes do.
+        return column.cast(pa.binary()) if pa.types.is_fixed_size_binary(arrow) else column
     if c.type == "bool":
         if not pa.types.is_boolean(arrow):
             raise TypeError(f"{arrow} is not a bool")
@@ -372,7 +372,11 @@ def _canonical(column: pa.Array, c: ColumnPlan) -> pa.Array:
 
 
 def _is_text(arrow: pa.DataType) -> bool:
-    return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow))
+    return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow))
+
+
+def _is_bytes(arrow: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(arrow) or pa.types.is_large_binary(arrow) or pa.types.is_fixed_size_binary(arrow))
 
 
 def _core_column(array: pa.Array, physical: int) -> Core:

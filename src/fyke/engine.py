@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -219,6 +219,11 @@ class Engine:
             SchemaError: the first data and the patterns do not meet; nothing has been taken either.
             LimitError, SkipError: a bound or a skip strategy with throw=True; the engine is then stopped.
         """
+        if type(data) is dict and self._encoder is not None and positions is None:
+            # One row at a time, from a queue: what is done once a push counts here.
+            segment = self._encoder.from_rows([data], count_from(self._position, 1))
+            self._position += 1
+            return self._results(self._core.push, (segment,))
         batches = None if type(data) is dict else arrow_batches(data)
         parts = [rows_of(data)] if batches is None else batches
         n = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
@@ -234,15 +239,15 @@ class Engine:
         self._plan, self._encoder, self._core = plan, encoder, core
         if n:
             self._position = int(numbers[-1]) + 1
-        return self._results([(core.push, s) for s in segments])
+        return self._results(core.push, segments)
 
-    def _results(self, calls: Sequence[tuple[Any, ...]]) -> Results:
-        """Run calls into the core; an error that stops the engine carries what they had found before as `results`."""
+    def _results(self, call: Callable[[Any], Any], arguments: Sequence[Any]) -> Results:
+        """Call the core; an error that stops the engine carries what it had found before as `results`."""
         assert self._plan is not None
         found: list[Any] = []
         try:
-            for call, *arguments in calls:
-                raw = call(*arguments)
+            for argument in arguments:
+                raw = call(argument)
                 if raw is not None:
                     found.append(raw)
         except (LimitError, SkipError) as error:
@@ -263,7 +268,7 @@ class Engine:
         if self._plan is None:
             self._early = max(self._early, ns)
             return self._nothing
-        return self._results([(self._core.advance, ns)])
+        return self._results(self._core.advance, (ns,))
 
     def flush(self) -> Results:
         """End of input: the watermark goes to infinity.
@@ -273,7 +278,7 @@ class Engine:
         if self._plan is None:
             self._early = TIME_MAX
             return self._nothing
-        return self._results([(self._core.flush,)])
+        return self._results(lambda core: core.flush(), (self._core,))
 
     # -- state
 
@@ -410,10 +415,7 @@ def _watermark_ns(watermark: Any) -> int:
         watermark = int(watermark.astype("datetime64[ns]").astype("i8"))
     ns: Any = None
     if isinstance(watermark, dt.datetime):
-        # pandas has the nanoseconds here; NaT is a datetime, too
-        ns = getattr(watermark, "value", None) if watermark == watermark else None
-        if ns is None and watermark == watermark:
-            ns = datetime_ns(watermark)
+        ns = datetime_ns(watermark) if watermark == watermark else None  # NaT of pandas is a datetime, too
     elif isinstance(watermark, int | np.integer) and not isinstance(watermark, bool):
         ns = int(watermark)
     if ns is None or not TIME_MIN < ns <= TIME_MAX:

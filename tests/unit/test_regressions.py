@@ -578,3 +578,23 @@ def test_every_error_can_be_caught_by_its_public_name() -> None:
     from fyke import errors
 
     assert [name for name in errors.__all__ if not hasattr(fyke, name)] == []
+
+
+@pytest.mark.parametrize("nothing", [pd.NaT, np.datetime64("NaT")])
+def test_not_a_time_is_null_in_rows_as_in_batches(nothing: Any) -> None:
+    pattern = begin("a", col.at.is_null()).by("x")
+    schema = Schema.of(t="int64", at="timestamp", x="any")
+    assert len(found(engine(pattern, schema=schema), row(at=nothing))) == 1
+    assert len(found(engine(pattern, schema=schema), row(at=None, x=nothing))) == 0
+
+
+@pytest.mark.parametrize("year", [1678, 1900, 1969, 1970, 1972, 2000, 2024, 2100, 2261])
+def test_a_datetime_in_a_row_is_its_nanoseconds(year: int) -> None:
+    for month, day in ((1, 1), (2, 28), (3, 1), (12, 31), (2, 29) if year % 4 == 0 and year != 1900 else (4, 30)):
+        if (year, month, day) == (2100, 2, 29):
+            continue
+        at = dt.datetime(year, month, day, 23, 59, 58, 123456)
+        for value in (at, at.replace(tzinfo=dt.UTC), at.replace(tzinfo=dt.timezone(dt.timedelta(hours=2)))):
+            e = Engine(begin("a"), time="t")
+            e.push({"t": value})
+            assert e.watermark == pd.Timestamp(value).value - 1
