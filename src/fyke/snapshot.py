@@ -146,17 +146,17 @@ class Snapshot:
     @property
     def position(self) -> int:
         """The arrival number of the next row."""
-        return int(self.meta["next_position"])
+        return self.meta["next_position"]  # type: ignore[no-any-return]
 
     @property
     def settled(self) -> bool:
         """Whether rows had come, so that the types of the columns are known."""
-        return bool(self.meta["settled"])
+        return self.meta["settled"]  # type: ignore[no-any-return]
 
     @property
     def out_of_order(self) -> int:
         """The bound of disorder, ns."""
-        return int(self.meta["watermark"][0])
+        return self.meta["watermark"][0]  # type: ignore[no-any-return]
 
     def fill(self, plan: Plan, core: Any) -> None:
         """Restore into a fresh core of the same plan."""
@@ -193,6 +193,8 @@ class Snapshot:
             columns = [_writable(c) if plan.columns[i].kind == "computed" else c for i, c in enumerate(columns)]
             source: Any = payload
             if kind == "rows":
+                if payload.schema.names != ["json"]:
+                    raise StateError("snapshot, section payload: rows stand in one column, json")
                 source = [load_row(t) for t in payload.column(0).to_pylist()]
             times = np.ascontiguousarray(events.column(1).to_numpy())
             positions = np.ascontiguousarray(events.column(2).to_numpy())
@@ -224,8 +226,8 @@ def read_snapshot(state: bytes) -> Snapshot:
     """Read the container; raises StateError for anything that is not a sound snapshot of this version."""
     sections = _read_sections(memoryview(state))
     try:
-        meta = json.loads(bytes(sections["meta"]))
-        n_groups = int(meta["groups"])
+        meta = _checked_meta(json.loads(bytes(sections["meta"])))
+        n_groups = meta["groups"]
         tables = {name: _from_ipc(sections[name], name) for name in TABLES}
         for name, columns in TABLES.items():
             if tables[name].schema != pa.schema(columns):
@@ -240,26 +242,34 @@ def read_snapshot(state: bytes) -> Snapshot:
                     _from_ipc(sections[payload], payload),
                 )
             )
-        for key in (
-            "fingerprint",
-            "columns",
-            "watermark",
-            "counters",
-            "next_position",
-            "order",
-            "now",
-            "rows_seen",
-            "late_seen",
-            "settled",
-        ):
-            meta[key]
-        if len([int(value) for value in meta["watermark"]]) != 3:
-            raise StateError("snapshot, section meta: watermark: three numbers are expected")
     except (KeyError, StopIteration, ValueError, TypeError) as error:
         if isinstance(error, StateError):
             raise
         raise StateError(f"snapshot: a section or an entry of meta is missing or damaged ({error!r})") from None
     return Snapshot(meta, tables, groups)
+
+
+def _checked_meta(meta: Any) -> dict[str, Any]:
+    """What must stand in meta, and be of its type; what the numbers mean is for the core to judge."""
+
+    def number(value: object) -> bool:
+        return type(value) is int and -(2**63) <= value < 2**63
+
+    sound = {
+        "fingerprint": lambda v: isinstance(v, str),
+        "columns": lambda v: isinstance(v, list) and all(isinstance(c, list) and len(c) == 2 for c in v),
+        "watermark": lambda v: isinstance(v, list) and len(v) == 3 and all(map(number, v)) and v[0] >= 0,
+        "counters": lambda v: isinstance(v, dict),
+        "settled": lambda v: isinstance(v, bool),
+        "now": number,
+    }
+    sound |= dict.fromkeys(
+        ("next_position", "order", "rows_seen", "late_seen", "groups"), lambda v: number(v) and v >= 0
+    )
+    for key, is_sound in sound.items():
+        if not is_sound(meta[key]):
+            raise StateError(f"snapshot, section meta: {key} is {meta[key]!r:.60}")
+    return dict(meta)
 
 
 def _read_sections(state: memoryview) -> dict[str, bytes]:
