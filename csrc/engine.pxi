@@ -10,6 +10,17 @@ cdef int _call_python(void *context, uint32_t callable, event_ref event, uint32_
         return -1
 
 
+cdef object _held_in_order(RawResults found):
+    """Held matches by the time and position of their first event: an order that no restore changes."""
+    if found is not None and (found.rows["kind"] == RESULT_HELD).any():
+        firsts = [found.events[first] for first in found.rows["first_event"]]
+        keys = [(kind == RESULT_HELD, (<Segment> found.segments[int(e["segment"])]).times[e["row"]] if kind == RESULT_HELD else 0,
+                 (<Segment> found.segments[int(e["segment"])]).positions[e["row"]] if kind == RESULT_HELD else i)
+                for i, (e, kind) in enumerate(zip(firsts, found.rows["kind"]))]
+        found.rows = found.rows[sorted(range(len(keys)), key=keys.__getitem__)]
+    return found
+
+
 cdef class Core:
     """The engine proper. Not thread-safe: a second thread that enters gets an error, not a race.
 
@@ -135,7 +146,7 @@ cdef class Core:
                 st = self._release(TIME_MAX)
                 if st == STATUS_OK:
                     st = nfa_report_held(&self.nfa)
-            return self._finish(st, None)
+            return _held_in_order(self._finish(st, None))
         finally:
             self.busy = False
 

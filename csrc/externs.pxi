@@ -174,6 +174,8 @@ cdef extern from "timers.h" nogil:
         uint32_t n
 
 cdef extern from "results.h" nogil:
+    cdef enum:
+        RESULT_HELD
     cdef struct result:
         uint32_t pattern
         uint32_t kind
