@@ -10,15 +10,18 @@ from fyke import Expr, expr
 
 NAMES = st.sampled_from(["x", "amount", "two words", "class", "_hidden", "é"])
 NUMBERS = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats())
+# what nanoseconds in an int64 can say, with some room for time zones
+EARLIEST, LATEST = dt.datetime(1678, 1, 1), dt.datetime(2261, 12, 31)
+LONGEST = dt.timedelta(days=100_000)
 VALUES = st.one_of(
     st.booleans(),
     NUMBERS,
     st.text(max_size=5),
     st.binary(max_size=5),
-    st.datetimes(),
-    st.datetimes(timezones=st.just(dt.timezone(dt.timedelta(hours=2)))).filter(lambda t: 2 < t.year < 9998),
+    st.datetimes(EARLIEST, LATEST),
+    st.datetimes(EARLIEST, LATEST, timezones=st.just(dt.timezone(dt.timedelta(hours=2)))),
     st.dates(),
-    st.timedeltas(),
+    st.timedeltas(-LONGEST, LONGEST),
 )
 LEAVES = st.one_of(
     NAMES.map(expr.Column),

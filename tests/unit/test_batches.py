@@ -355,10 +355,10 @@ def test_a_numpy_array_has_named_scalar_fields(array: Any, text: str) -> None:
 
 
 def test_keep_drops_what_neither_matches_nor_conditions_need() -> None:
-    """The rest of a wide batch is not held."""
+    """The rest of a wide batch is not held; the time always is."""
     batch = pa.record_batch({"t": [1], "x": [2], "more": [3], "less": [4]})
     segment = encoder("int64", keep=["more"]).from_arrow(batch, positions(1))
-    assert segment.source.schema.names == ["x", "more"]
+    assert segment.source.schema.names == ["t", "x", "more"]
 
 
 def test_rows_put_together_keep_values_times_and_positions() -> None:
