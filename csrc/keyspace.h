@@ -48,21 +48,15 @@ void keyspace_free(struct keyspace *k);
 /* The slot of the row's key: NO_SLOT if it has none yet and `insert` is false; KEY_NULL if a part is null.
  * STATUS_NO_MEMORY leaves the dictionary as it was. A slot just inserted has no users. */
 MUST_CHECK enum status keyspace_slot(struct keyspace *k, const struct event_store *s, struct event_ref e, bool insert, uint32_t *slot);
-/* Hints for an integer key that will be looked up soon: first the table's line, a few rows later the slot's. */
 static inline uint64_t keyspace_hash(int64_t key)
 {
     return mix64((uint64_t)key);
 }
 
-static inline void keyspace_prefetch_table(const struct keyspace *k, uint64_t hash)
+/* Where a look-up with this hash starts in the table: slot + 1, or 0. */
+static inline const uint32_t *keyspace_entry(const struct keyspace *k, uint64_t hash)
 {
-    __builtin_prefetch(&k->table[(uint32_t)hash & (k->table_size - 1)]);
-}
-
-static inline void keyspace_prefetch_slot(const struct keyspace *k, uint64_t hash)
-{
-    const uint32_t slot = k->table[(uint32_t)hash & (k->table_size - 1)];
-    __builtin_prefetch(&k->slots[slot - (slot != 0)]);
+    return &k->table[(uint32_t)hash & (k->table_size - 1)];
 }
 
 /* The slot of an integer key whose hash is known; NO_SLOT if it has none. */

@@ -35,9 +35,8 @@ MUST_CHECK enum status match_graph_init(struct match_graph *g, struct arena *are
 void match_graph_free(struct match_graph *g);
 MUST_CHECK enum status match_graph_grow(struct match_graph *g);
 
-/* A node with one reference, the caller's; takes over the caller's reference on parent, and one of its own on the event's segment.
- * 0: no memory. */
-static inline uint32_t node_append(struct match_graph *g, struct event_ref event, uint64_t order, uint32_t stage, uint32_t parent)
+/* A node with one reference, the caller's; takes over the caller's references on parent and on the event's segment. 0: no memory. */
+static inline uint32_t node_adopt(struct match_graph *g, struct event_ref event, uint64_t order, uint32_t stage, uint32_t parent)
 {
     uint32_t id = g->free_list;
     if (LIKELY(id != 0)) {
@@ -55,8 +54,18 @@ static inline uint32_t node_append(struct match_graph *g, struct event_ref event
     n->references = 1;
     n->stage = stage;
     n->length = parent != 0 ? g->nodes[parent].length + 1 : 1;
-    event_retain(g->events, event.segment);
     g->n_live++;
+    return id;
+}
+
+/* As node_adopt, with a reference of its own on the event's segment. */
+static inline uint32_t node_append(struct match_graph *g, struct event_ref event, uint64_t order, uint32_t stage, uint32_t parent)
+{
+    event_retain(g->events, event.segment);
+    const uint32_t id = node_adopt(g, event, order, stage, parent);
+    if (UNLIKELY(id == 0)) {
+        event_release(g->events, event.segment);
+    }
     return id;
 }
 

@@ -82,6 +82,9 @@ struct decision {
     uint32_t first_outcome; /* NO_DECISION: judge the guards */
     uint32_t n_bits;
     uint32_t bits[DECISION_BITS];
+    /* where the bits lie side by side in one word, as they nearly always do: one shift; adjacent is 0 elsewhere */
+    uint32_t word, shift;
+    uint64_t adjacent;
 };
 
 struct nfa_options {
@@ -165,7 +168,6 @@ struct nfa {
     uint32_t n_decision_edges, decision_edges_capacity;
     bool bounded;             /* max_partials or max_memory is set */
     bool single;              /* one pattern, every row, a lag: see step_single */
-    uint32_t hints[VM_BLOCK]; /* keyed states of the chunk's rows, for prefetching only */
     uint32_t largest_run;
     uint64_t *care; /* union of the patterns' care words */
     bool every_row;
@@ -205,11 +207,10 @@ static inline event_time_t run_previous_time(const struct run *run)
 static inline uint32_t run_node(struct nfa *n, struct run *run)
 {
     if (run->node & SINGLE) {
-        const uint32_t node = node_new(&n->graph, run->only, run->start_order, run->node & ~SINGLE, 0);
+        const uint32_t node = node_adopt(&n->graph, run->only, run->start_order, run->node & ~SINGLE, 0);
         if (node == 0) {
             return 0;
         }
-        event_release(n->events, run->only.segment); /* the node has a reference of its own */
         run->previous_time = run->start_time;
         run->node = node;
         n->n_single--;

@@ -218,31 +218,39 @@ enum status nfa_remember(struct nfa *n, uint32_t index, uint32_t slot, event_tim
     return STATUS_OK;
 }
 
-#define AHEAD 8
+#define AHEAD 16U
 
-/* Hints for the keyed states of the rows to come, in steps that each need what the one before has brought. */
-static inline void prefetch_keyed(const struct nfa *n, const uint32_t *heads, uint32_t row, uint32_t n_rows, size_t size)
+/* warm_keyed reads what the next rows will touch, level by level, many rows at once, so that the misses of one level overlap. It loads;
+ * prefetch instructions gained nothing where it was measured (a virtual machine, where page walks are dear), loads a third. */
+static inline void touch(const void *p)
 {
-    if (row + 2 * AHEAD >= n_rows) {
-        return;
+    (void)*(const volatile char *)p;
+}
+
+static void warm_keyed(const struct nfa *n, const uint32_t *heads, uint32_t n_rows, size_t size)
+{
+    const struct keyed *keyed = n->keyed;
+    const struct node *nodes = n->graph.nodes;
+    for (uint32_t i = 0; i < n_rows; i++) {
+        touch(&keyed[heads[i]]);
     }
-    if (heads[row + 2 * AHEAD] != 0) {
-        const char *runs = (const char *)n->keyed[heads[row + 2 * AHEAD] - 1].runs;
-        __builtin_prefetch(runs);
-        __builtin_prefetch(runs + 64);
-    }
-    if (heads[row + AHEAD] != 0) {
-        const struct keyed *k = &n->keyed[heads[row + AHEAD] - 1];
-        for (uint32_t i = 0; i < k->n_runs && i < 3; i++) {
-            const uint32_t node = run_at(k->runs, size, i)->node;
-            __builtin_prefetch(&n->graph.nodes[node & SINGLE ? 0 : node]);
+    for (uint32_t i = 0; i < n_rows; i++) {
+        const struct keyed *k = &keyed[heads[i]];
+        for (uint32_t r = 0; r < k->n_runs; r += 2) {
+            touch(run_at(k->runs, size, r));
         }
     }
-    if (heads[row + AHEAD / 2] != 0) {
-        const struct keyed *k = &n->keyed[heads[row + AHEAD / 2] - 1];
-        if (k->n_runs > 0 && !(k->runs->node & SINGLE)) { /* the oldest run has the longest chain, and is the likeliest to end */
-            __builtin_prefetch(&n->graph.nodes[n->graph.nodes[k->runs->node].parent]);
+    for (uint32_t i = 0; i < n_rows; i++) {
+        const struct keyed *k = &keyed[heads[i]];
+        for (uint32_t r = 0; r < k->n_runs && r < 4; r++) {
+            const uint32_t node = run_at(k->runs, size, r)->node;
+            touch(&nodes[node & SINGLE ? 0 : node]);
         }
+    }
+    for (uint32_t i = 0; i < n_rows; i++) {
+        const struct keyed *k = &keyed[heads[i]];
+        const uint32_t node = k->n_runs > 0 ? k->runs->node : 0; /* the oldest run has the longest chain */
+        touch(&nodes[node & SINGLE ? 0 : nodes[node].parent]);
     }
 }
 
@@ -254,11 +262,15 @@ static enum status step_single(struct nfa *n, const struct waiting *rows, uint32
     const struct event_ref *previous = n->chunk_previous + (size_t)p->keyspace * VM_BLOCK;
     const size_t size = run_size(n, 0);
     for (uint32_t i = 0; i < n_rows; i++) {
-        n->hints[i] = slots[i] < NOT_LOOKED_UP ? head_of(n, 0, slots[i]) : 0;
-        __builtin_prefetch(&n->keyed[n->hints[i] - (n->hints[i] != 0)]);
-    }
-    for (uint32_t i = 0; i < n_rows; i++) {
-        prefetch_keyed(n, n->hints, i, n_rows, size);
+        if (i % AHEAD == 0 && n->n_keyed > 0) {
+            const uint32_t n_ahead = n_rows - i < AHEAD ? n_rows - i : AHEAD;
+            uint32_t heads[AHEAD];
+            for (uint32_t a = 0; a < n_ahead; a++) {
+                const uint32_t head = slots[i + a] < NOT_LOOKED_UP ? head_of(n, 0, slots[i + a]) : 0;
+                heads[a] = head - (head != 0); /* one without a state yet stands for the first: a hint only */
+            }
+            warm_keyed(n, heads, n_ahead, size);
+        }
         enum status st = enter_row(n, &rows[i], i);
         if (UNLIKELY(st != STATUS_OK)) {
             return st;
@@ -299,12 +311,13 @@ static enum status lag_slots(struct nfa *n, uint32_t index, const struct waiting
     for (uint32_t i = 0; i < n_rows; i++) {
         const struct column *c = &n->events->segments[rows[i].event.segment].columns[space->columns[0]];
         n->chunk_hashes[i] = keyspace_hash(((const int64_t *)c->data)[rows[i].event.row]);
-        keyspace_prefetch_table(space, n->chunk_hashes[i]);
+        touch(keyspace_entry(space, n->chunk_hashes[i]));
+    }
+    for (uint32_t i = 0; i < n_rows && space->n_slots > 0; i++) {
+        const uint32_t slot = *keyspace_entry(space, n->chunk_hashes[i]);
+        touch(&space->slots[slot - (slot != 0)]);
     }
     for (uint32_t i = 0; i < n_rows; i++) {
-        if (i + 3 * AHEAD < n_rows) {
-            keyspace_prefetch_slot(space, n->chunk_hashes[i + 3 * AHEAD]);
-        }
         const struct column *c = &n->events->segments[rows[i].event.segment].columns[space->columns[0]];
         slots[i] = keyspace_find(space, n->chunk_hashes[i], ((const int64_t *)c->data)[rows[i].event.row]);
         if (UNLIKELY(slots[i] == NO_SLOT || column_is_null(c, rows[i].event.row))) {

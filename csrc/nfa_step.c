@@ -368,6 +368,9 @@ static inline const struct outcome *decide(const struct decision *d, const struc
     if (UNLIKELY(d->first_outcome == NO_DECISION)) {
         return NULL;
     }
+    if (LIKELY(d->adjacent != 0)) {
+        return &outcomes[d->first_outcome + ((mask[d->word] >> d->shift) & d->adjacent)];
+    }
     uint32_t index = 0;
     for (uint32_t i = 0; i < d->n_bits; i++) {
         index |= (uint32_t)bit_is_set(mask, d->bits[i]) << i;
@@ -416,6 +419,24 @@ static bool collect_state(const struct nfa *n, struct decision *d, const struct 
     return true;
 }
 
+/* Bits in ascending order; if they are adjacent in one word, how to cut them out of it. */
+static void arrange_bits(struct decision *d)
+{
+    for (uint32_t i = 1; i < d->n_bits; i++) {
+        for (uint32_t k = i; k > 0 && d->bits[k - 1] > d->bits[k]; k--) {
+            const uint32_t swap = d->bits[k];
+            d->bits[k] = d->bits[k - 1];
+            d->bits[k - 1] = swap;
+        }
+    }
+    d->adjacent = 0;
+    if (d->n_bits > 0 && d->bits[d->n_bits - 1] - d->bits[0] == d->n_bits - 1 && d->bits[0] >> 6 == d->bits[d->n_bits - 1] >> 6) {
+        d->word = d->bits[0] >> 6;
+        d->shift = d->bits[0] & 63;
+        d->adjacent = ((uint64_t)1 << d->n_bits) - 1;
+    }
+}
+
 /* The outcome under n->mask, by judging the guards. */
 static struct outcome judge_state(struct nfa *n, uint32_t state)
 {
@@ -453,6 +474,7 @@ enum status nfa_decide(struct nfa *n)
         if (s->kind == STATE_FINAL || s->kind == STATE_STOP || !collect_state(n, d, s)) {
             continue;
         }
+        arrange_bits(d);
         const uint32_t combinations = 1U << d->n_bits;
         void *outcomes = n->outcomes;
         enum status st = arena_reserve(n->arena, &outcomes, &n->outcomes_capacity, (uint64_t)n->n_outcomes + combinations,
