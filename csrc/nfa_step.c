@@ -200,6 +200,16 @@ static struct run *sink_place(struct nfa *n, struct sink *to, size_t size)
     return run_at(n->out, size, n->n_out++);
 }
 
+/* Copies a run down over those that ended, or out of the way of those to come. */
+static inline struct run *carry(struct nfa *n, const struct run *run, struct sink *to, size_t size)
+{
+    struct run *next = sink_place(n, to, size);
+    if (next != run && LIKELY(next != NULL)) {
+        memcpy(next, run, size);
+    }
+    return next;
+}
+
 /* The non-stop edges that are open for the run, into n->open; a stop edge ends the run. */
 static uint32_t open_edges(struct nfa *n, const struct run *run, const struct state *s, bool *stopped)
 {
@@ -233,12 +243,9 @@ static enum status place_taken(struct nfa *n, const struct keyed *k, const struc
 {
     const struct pattern *p = &n->plan->patterns[k->pattern];
     const bool starts = run->node == 0;
-    struct run *next = sink_place(n, to, size);
+    struct run *next = carry(n, run, to, size);
     if (UNLIKELY(next == NULL)) {
         return STATUS_NO_MEMORY;
-    }
-    if (next != run) {
-        memcpy(next, run, size);
     }
     if (starts) {
         next->start_time = n->now;
@@ -286,12 +293,9 @@ static enum status ignore(struct nfa *n, const struct run *run, const struct edg
     if (is_final(n, e)) {
         return nfa_complete(n, run, run->node);
     }
-    struct run *next = sink_place(n, to, size);
+    struct run *next = carry(n, run, to, size);
     if (UNLIKELY(next == NULL)) {
         return STATUS_NO_MEMORY;
-    }
-    if (next != run) {
-        memcpy(next, run, size);
     }
     next->state = e->target;
     node_retain(&n->graph, next->node);
@@ -349,12 +353,9 @@ static enum status step_open(struct nfa *n, const struct keyed *k, struct run *r
         }
         return place_taken(n, k, run, e, node, to, size);
     }
-    struct run *next = sink_place(n, to, size);
+    struct run *next = carry(n, run, to, size);
     if (UNLIKELY(next == NULL)) {
         return STATUS_NO_MEMORY;
-    }
-    if (next != run) {
-        memcpy(next, run, size);
     }
     next->state = e->target;
     return STATUS_OK;
@@ -504,16 +505,6 @@ enum status nfa_decide(struct nfa *n)
 }
 
 /* ------------------------------------------------------------------ the runs of one key */
-
-/* Copies a run down over those that ended, or out of the way of those to come. */
-static inline struct run *carry(struct nfa *n, struct run *run, struct sink *to, size_t size)
-{
-    struct run *next = sink_place(n, to, size);
-    if (next != run && LIKELY(next != NULL)) {
-        memcpy(next, run, size);
-    }
-    return next;
-}
 
 /* OUTCOME_TAKE: the run, or the start state's (node 0), goes on with the event. */
 static inline enum status step_take(struct nfa *n, const struct pattern *p, struct run *run, const struct outcome *o, struct sink *to,
