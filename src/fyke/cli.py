@@ -107,7 +107,7 @@ def clear_errors(debug: bool) -> Iterator[None]:
     except (FykeError, OSError) as error:
         if debug:
             raise
-        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
         say(f"fyke: error: {text}")
         raise typer.Exit(2 if isinstance(error, DefinitionError) else 1) from None
 

@@ -217,6 +217,7 @@ class TestMistakes:
             (["log.jsonl", "-p", "mine:spree", "--type", "card=text"], 2, "COLUMN=TYPE"),
             (["log.jsonl", "-p", "mine:spree", "--unit", "weeks"], 2, "weeks"),
             (["none.jsonl", "-p", "mine:spree"], 1, "none.jsonl: No such file or directory"),
+            (["none.parquet", "-p", "mine:spree"], 1, "error: Failed to open local file 'none.parquet'"),
             (["log.jsonl", "-p", "mine:spree", "--time", "tss"], 1, "tss"),
             (["log.csv", "-p", "mine:spree", "--partition", "shops"], 1, "did you mean `shop`?"),
             (["-", "-p", "mine:spree"], 1, "the name does not say the format"),
