@@ -107,7 +107,9 @@ def clear_errors(debug: bool) -> Iterator[None]:
     except (FykeError, OSError) as error:
         if debug:
             raise
-        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        text = str(error)
+        if isinstance(error, OSError) and error.strerror:  # Arrow's name the file in the text
+            text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         say(f"fyke: error: {text}")
         raise typer.Exit(2 if isinstance(error, DefinitionError) else 1) from None
 
