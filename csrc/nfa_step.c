@@ -237,11 +237,10 @@ static bool is_final(const struct nfa *n, const struct edge *e)
     return n->plan->states[e->target].kind == STATE_FINAL;
 }
 
-/* A successor that has taken the event. `node` becomes the successor's. */
-static enum status place_taken(struct nfa *n, const struct keyed *k, const struct run *run, const struct edge *e, uint32_t node,
-                               struct sink *to, size_t size)
+/* The run goes on in `target` with the event, taken by `stage`. `node` becomes the successor's. */
+static inline enum status place_taken(struct nfa *n, const struct pattern *p, const struct run *run, uint32_t target, uint32_t stage,
+                                      uint32_t node, struct sink *to, size_t size)
 {
-    const struct pattern *p = &n->plan->patterns[k->pattern];
     const bool starts = run->node == 0;
     struct run *next = carry(n, run, to, size);
     if (UNLIKELY(next == NULL)) {
@@ -253,9 +252,9 @@ static enum status place_taken(struct nfa *n, const struct keyed *k, const struc
     }
     next->previous_time = n->now;
     next->node = node;
-    next->state = e->target;
-    if (p->n_registers > 0) {
-        update_registers(n, next, &n->plan->stages[p->first_stage + e->stage]);
+    next->state = target;
+    if (size > sizeof(struct run)) {
+        update_registers(n, next, &n->plan->stages[p->first_stage + stage]);
     }
     return STATUS_OK;
 }
@@ -285,7 +284,7 @@ static enum status take(struct nfa *n, const struct keyed *k, const struct run *
         node_release(&n->graph, node);
         return st;
     }
-    return st == STATUS_OK ? place_taken(n, k, run, e, node, to, size) : st;
+    return st == STATUS_OK ? place_taken(n, &n->plan->patterns[k->pattern], run, e->target, e->stage, node, to, size) : st;
 }
 
 static enum status ignore(struct nfa *n, const struct run *run, const struct edge *e, struct sink *to, size_t size)
@@ -351,7 +350,7 @@ static enum status step_open(struct nfa *n, const struct keyed *k, struct run *r
                 return st;
             }
         }
-        return place_taken(n, k, run, e, node, to, size);
+        return place_taken(n, &n->plan->patterns[k->pattern], run, e->target, e->stage, node, to, size);
     }
     struct run *next = carry(n, run, to, size);
     if (UNLIKELY(next == NULL)) {
@@ -523,21 +522,7 @@ static inline enum status step_take(struct nfa *n, const struct pattern *p, stru
     }
     const uint32_t parent = run_node(n, run);
     const uint32_t node = LIKELY(parent != 0 || starts) ? node_append(&n->graph, n->event, n->order, o->stage, parent) : 0;
-    struct run *next = LIKELY(node != 0) ? carry(n, run, to, size) : NULL;
-    if (UNLIKELY(next == NULL)) {
-        return STATUS_NO_MEMORY;
-    }
-    if (starts) {
-        next->start_time = n->now;
-        next->start_order = n->order;
-    }
-    next->previous_time = n->now;
-    next->node = node;
-    next->state = o->target;
-    if (size > sizeof(struct run)) {
-        update_registers(n, next, &n->plan->stages[p->first_stage + o->stage]);
-    }
-    return STATUS_OK;
+    return LIKELY(node != 0) ? place_taken(n, p, run, o->target, o->stage, node, to, size) : STATUS_NO_MEMORY;
 }
 
 /* A run whose outcome is none of the simple ones. */
