@@ -196,7 +196,15 @@ class Encoder:
     def from_arrow(self, batch: pa.RecordBatch, positions: np.ndarray[Any, Any]) -> Segment:
         """Borrow the columns of a batch of plain types, as arrow_batches gives it."""
         first = int(positions[0]) if len(positions) else 0
-        times = self.arrow_times(batch, first)
+        return self.with_times(batch, self.arrow_times(batch, first), positions)
+
+    def with_times(
+        self, batch: pa.RecordBatch, times: np.ndarray[Any, Any], positions: np.ndarray[Any, Any]
+    ) -> Segment:
+        """Borrow the columns of a batch of plain types whose times (ns) are known, as those of a stream are."""
+        first = int(positions[0]) if len(positions) else 0
+        if self.schema is None or not self.schema.equals(batch.schema):
+            self._meet(batch.schema, first)
         columns: list[Core | None] = [
             self._arrow_column(batch, c, first) if c.kind == "input" else None for c in self.plan.columns
         ]

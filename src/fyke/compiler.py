@@ -18,12 +18,12 @@ from typing import Any, Final
 from fyke import automaton as am
 from fyke import expr as ex
 from fyke.duration import format_ns
-from fyke.errors import DefinitionError, PatternError, SchemaError
+from fyke.errors import DefinitionError, PatternError
 from fyke.expr import Expr
 from fyke.lower import Builder, Shared
 from fyke.pattern import Pattern, Stage
 from fyke.plan import F64, NONE, PatternPlan, Plan, Program, StagePlan, Tables
-from fyke.schema import Field, Schema, can_be_key, infer_schema, typecheck
+from fyke.schema import Schema, infer_schema, typecheck, with_keys
 
 ALWAYS, NEVER, IF_BIT, UNLESS_BIT, CODE = range(5)
 G_BIT, G_CONDITION, G_NOT, G_JUMP_FALSE, G_JUMP_TRUE, G_TRUE, G_FALSE = range(7)
@@ -64,20 +64,7 @@ def _resolve(patterns: Sequence[Pattern], schema: Schema | None) -> Schema:
             typecheck(key, schema, where)
     if schema is None or any(f.type == "any" for f in schema):
         schema = infer_schema(conditions, keys, known=schema)
-    return _with_keys(schema, [key for _, key in keys])
-
-
-def _with_keys(schema: Schema, keys: Sequence[Expr]) -> Schema:
-    """Payload that can be a key (a decimal, a time of day) becomes a column whose values tell their type."""
-    names = {key.name for key in keys if isinstance(key, ex.Column)}
-    fields = []
-    for f in schema:
-        if f.type == "opaque" and f.name in names:
-            if not can_be_key(f.arrow):
-                raise SchemaError(f"key: {ex.Column(f.name)!r}: {f.arrow} cannot be a key")
-            f = Field(f.name, "any", f.arrow)
-        fields.append(f)
-    return Schema(tuple(fields))
+    return with_keys(schema, [key for _, key in keys])
 
 
 # ------------------------------------------------------------------------------------------------ conditions

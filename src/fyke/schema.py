@@ -21,7 +21,7 @@ from fyke import expr as ex
 from fyke.errors import SchemaError
 from fyke.expr import Expr
 
-__all__ = ["TYPES", "Field", "Schema", "infer_schema", "typecheck"]
+__all__ = ["TYPES", "Field", "Schema", "infer_schema", "typecheck", "with_keys"]
 
 # "any": not known yet (nothing in the pattern says it); it fits everywhere.
 TYPES: Final = (
@@ -177,6 +177,23 @@ def can_be_key(arrow: pa.DataType | None) -> bool:
     (True, False)
     """
     return arrow is None or bool(pa.types.is_decimal(arrow) or pa.types.is_time(arrow)) or str(arrow) == _UUID
+
+
+def with_keys(schema: Schema, keys: Iterable[Expr]) -> Schema:
+    """Give the schema in which payload that can be a key (a decimal, a time of day) has values that tell their type.
+
+    Raises:
+        SchemaError: a key is a column of a type that cannot be one.
+    """
+    names = {key.name for key in keys if isinstance(key, ex.Column)}
+    fields = []
+    for f in schema:
+        if f.type == "opaque" and f.name in names:
+            if not can_be_key(f.arrow):
+                raise SchemaError(f"key: {ex.Column(f.name)!r}: {f.arrow} cannot be a key")
+            f = Field(f.name, "any", f.arrow)
+        fields.append(f)
+    return Schema(tuple(fields))
 
 
 def _arrow_of(each: Field) -> pa.DataType:
