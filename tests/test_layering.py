@@ -25,6 +25,7 @@ LAYERS = [
     ["compiler", "explain"],
     ["_core"],
     ["batches", "operator"],
+    ["operators"],
     ["match", "rowjson"],
     ["snapshot"],
     ["engine"],
@@ -75,7 +76,8 @@ def allowed_for(part):
     if part in BESIDE:
         return BESIDE[part]
     layer = next(number for number, parts in enumerate(LAYERS) if part in parts)
-    return {earlier for parts in LAYERS[:layer] for earlier in parts}
+    own = {part} if (SRC / part).is_dir() else set()
+    return {earlier for parts in LAYERS[:layer] for earlier in parts} | own
 
 
 def modules():

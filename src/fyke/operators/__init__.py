@@ -1,0 +1,1 @@
+"""The operators of a stream graph while they run, one a file; each keeps the contract of fyke.operator.Operator."""
