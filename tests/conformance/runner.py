@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from tests.oracle import FYKE, PROFILES, run_case
+from tests.oracle import PROFILES
 
-from .cases import CORPORA, Case, NotACorpus, Outcome, differences, once, outcome_of, read
-from .rules import RULES, touching
-
-Matcher = Callable[[Case], Outcome]
+from .cases import CORPORA, KINDS, Case, NotACorpus, kind_of, read
+from .kinds import ALL_RULES, ENGINE_KINDS, Matcher, Outcome, by_engine, kind_for
 
 SHOWN = 4  # lines per disagreement, and ids per rule, unless everything is asked for
 
@@ -56,7 +54,7 @@ class Report:
             if verdict.wrong:
                 yield f"{verdict.id}{f' [{verdict.rules}]' if verdict.rules else ''} disagrees"
                 yield from (f"    {line}" for line in abbreviated(verdict.wrong, verbose, "lines"))
-        for rule in RULES:
+        for rule in ALL_RULES:
             touched = [verdict for verdict in self.verdicts if rule in verdict.rules]
             rest = [verdict.id for verdict in touched if verdict.deviates]
             if touched:
@@ -85,23 +83,21 @@ class Expectation:
 
 def expected(case: Case, profile: str) -> Expectation:
     """Say what is wanted of a case: the file's results, or what a rule makes of them."""
-    flinks = outcome_of(case)
-    rules = touching(case) if profile == "fyke" else ""
-    if not rules:
-        return Expectation(rules, False, flinks)
-    if set(rules) <= set("ED"):
-        # For these the file itself tells what fyke gives: Flink's results with fine time, each match once.
-        finely = Outcome(**case["fine"], error_kind=None) if "E" in rules else flinks
-        wanted = once(finely) if "D" in rules else finely
-    else:
-        wanted = outcome_of(run_case(case, FYKE))
-    return Expectation(rules, bool(differences(flinks, wanted)), wanted)
+    kind = kind_for(case)
+    flinks = kind.recorded(case)
+    touched = kind.touching(case) if profile == "fyke" else ""
+    if not touched:
+        return Expectation("", False, flinks)
+    wanted = kind.by_rules(case, touched)
+    return Expectation(touched, bool(kind.differences(case, flinks, wanted)), wanted)
 
 
 def judge(case: Case, matcher: Matcher, wanted: Expectation) -> Verdict:
     """Run one case and compare it with what is wanted; whatever a matcher raises is a disagreement."""
     try:
-        wrong = differences(wanted.outcome, matcher(case))
+        wrong = kind_for(case).differences(case, wanted.outcome, matcher(case))
+    except NotACorpus:
+        raise
     except Exception as error:  # one broken case must not hide the others
         wrong = [f"raised {type(error).__name__}: {error}"]
     return Verdict(case["id"], wanted.rules, wanted.deviates, wrong)
@@ -109,19 +105,18 @@ def judge(case: Case, matcher: Matcher, wanted: Expectation) -> Verdict:
 
 def oracle_matcher(profile: str) -> Matcher:
     """Return the oracle in a profile, as a matcher."""
-    return lambda case: outcome_of(run_case(case, PROFILES[profile]))
-
-
-def engine_matcher() -> Matcher:
-    """Return the engine as a matcher; imported late, so that the oracle runs without a built engine."""
-    from .engine_adapter import run_on_engine
-
-    return run_on_engine
+    return lambda case: kind_for(case).by_oracle(case, profile)
 
 
 def run(files: Iterable[Path], matcher: Matcher, profile: str) -> Report:
     """Judge all cases of the files."""
     return Report([judge(case, matcher, expected(case, profile)) for path in files for case in read(path)])
+
+
+def default_corpora(matcher: str) -> list[Path]:
+    """Return the corpora that come with the tests, as far as the matcher runs their kind."""
+    kinds = ENGINE_KINDS if matcher == "engine" else KINDS
+    return [path for path in sorted(CORPORA.glob("*.jsonl.gz")) if kind_of(next(read(path))) in kinds]
 
 
 def main(arguments: list[str] | None = None, out: TextIO | None = None) -> int:
@@ -137,8 +132,8 @@ def main(arguments: list[str] | None = None, out: TextIO | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.matcher == "engine" and options.profile == "flink":
         parser.error("the engine has one profile, fyke; --profile flink is the oracle's (--matcher oracle)")
-    files = options.files or sorted(CORPORA.glob("*.jsonl.gz"))
-    matcher = engine_matcher() if options.matcher == "engine" else oracle_matcher(options.profile)
+    files = options.files or default_corpora(options.matcher)
+    matcher = by_engine() if options.matcher == "engine" else oracle_matcher(options.profile)
     try:
         report = run(files, matcher, options.profile)
     except (NotACorpus, OSError) as error:

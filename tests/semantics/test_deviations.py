@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests import notation
+from tests.conformance.kinds import Matcher, by_engine
 from tests.conformance.rules import RULES
-from tests.conformance.runner import Matcher, engine_matcher, oracle_matcher
+from tests.conformance.runner import oracle_matcher
 
 
 @dataclass
@@ -62,4 +63,4 @@ def test_oracle(written: Written) -> None:
 
 @pytest.mark.parametrize("written", CASES, ids=lambda written: f"{written.rule}: {written.text}")
 def test_engine(written: Written) -> None:
-    check(written, engine_matcher())
+    check(written, by_engine())

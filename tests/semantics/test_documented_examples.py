@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests import notation
-from tests.conformance.runner import Matcher, engine_matcher, oracle_matcher
+from tests.conformance.kinds import Matcher, by_engine
+from tests.conformance.runner import oracle_matcher
 
 PAGE = Path(__file__).parents[2] / "docs" / "semantics.md"
 
@@ -52,4 +53,4 @@ def test_oracle(example: Example, profile: str) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example[0])
 def test_engine(example: Example) -> None:
-    check(example, "fyke", engine_matcher())
+    check(example, "fyke", by_engine())
