@@ -4,4 +4,5 @@
 include "externs.pxi"
 include "columns.pxi"   # Python values -> columns of a segment
 include "results.pxi"   # what a push found
+include "rows.pxi"      # expressions over whole batches
 include "engine.pxi"    # Core: owns the stages; push() is the flow

@@ -106,17 +106,28 @@ cdef class Core:
 
     # --------------------------------------------------------------- the flow
 
-    def push(self, Segment batch):
-        """Take a batch and give what it and the time it brings complete."""
+    def push(self, Segment batch, under=None, int64_t watermark=TIME_MIN):
+        """Take a batch and give what it and the time it brings complete.
+
+        Where watermarks come from outside, `under` (int64) is the one that each row is judged under, `watermark` the one after
+        them all; without them the bound of disorder makes them of the rows' times.
+        """
         cdef uint32_t id = 0
         cdef status st
+        cdef const event_time_t *given = NULL
+        if under is not None:
+            if len(under) != batch.n_rows:
+                raise FykeError("a watermark for each row is needed")
+            given = <const event_time_t *> address_of(under)
         self._enter()
         try:
             self._open(batch)
             id = batch.id
             with nogil:
-                self._row_masks(id)                     # conditions that read only the row: a bit each
-                st = self._judge(id)                    # late? row by row, against the rows before; else into the reorder buffer
+                run_row_programs(&self.vm, &self.plan, &self.store, id)  # conditions that read only the row: a bit each
+                st = self._judge(id, given)             # late? row by row, against the rows before; else into the reorder buffer
+                if watermark > self.mark.current:
+                    self.mark.current = watermark
                 if st == STATUS_OK:
                     st = self._release(self.mark.current)  # in event-time order: timers, lag, automaton
             return self._finish(st, batch)
@@ -161,36 +172,10 @@ cdef class Core:
         return 0
 
     cdef int _open(self, Segment batch) except -1:
-        cdef segment *g
-        cdef column *c
-        cdef uint32_t n = <uint32_t> batch.n_rows, i
-        self._reserve_arrivals(n)
-        if event_store_open(&self.store, &batch.id):
-            raise MemoryError
-        masks = np.zeros((max(n, 1), self.plan.mask_words), np.uint64)
-        batch.masks = masks
-        g = &self.store.segments[batch.id]
-        g.times = <const event_time_t *> address_of(batch.times)
-        g.positions = <const uint64_t *> address_of(batch.positions)
-        g.masks = <uint64_t *> address_of(masks)
-        g.n_rows = n
-        g.pinned = 1
-        for i in range(self.plan.n_columns):
-            values, offsets, valid, valid_offset, wide, physical, shift = batch.columns[i]
-            if physical != self.plan.column_types[i]:
-                raise FykeError("a column does not have the type of the plan")
-            c = &g.columns[i]
-            c.data = <const void *> (address_of(values) + <uintptr_t> shift)
-            c.offsets = <const void *> address_of(offsets)
-            if c.offsets != NULL:
-                c.offsets = <const void *> (<uintptr_t> c.offsets + <uintptr_t> shift)
-                c.data = <const void *> (<uintptr_t> c.data - <uintptr_t> shift)
-            c.valid = <const uint8_t *> address_of(valid)
-            c.valid_offset = valid_offset
-            c.wide = wide
-            c.type = physical
+        self._reserve_arrivals(<uint32_t> batch.n_rows)
+        open_segment(&self.store, &self.plan, batch)
         self.segments[batch.id] = batch
-        self.pinned_rows += n
+        self.pinned_rows += <uint64_t> batch.n_rows
         self.nfa.payload_bytes += batch.n_bytes
         return 0
 
@@ -207,25 +192,7 @@ cdef class Core:
         self.arrivals_capacity = n
         return 0
 
-    cdef void _row_masks(self, uint32_t id) noexcept nogil:
-        cdef segment *g = &self.store.segments[id]
-        cdef uint32_t words = self.plan.mask_words
-        cdef uint32_t first = 0, n
-        cdef vm_input rows
-        memset(&rows, 0, sizeof(rows))
-        rows.store = &self.store
-        rows.segment = id
-        while first < g.n_rows:
-            n = g.n_rows - first if g.n_rows - first < VM_BLOCK else VM_BLOCK
-            rows.first_row = first
-            if self.plan.computed_program != NO_PROGRAM:
-                vm_run(&self.vm, &self.plan, &self.plan.programs[self.plan.computed_program], &rows, n, NULL, 0)
-            if self.plan.row_program != NO_PROGRAM:
-                vm_run(&self.vm, &self.plan, &self.plan.programs[self.plan.row_program], &rows, n,
-                       g.masks + <size_t> first * words, words)
-            first += n
-
-    cdef status _judge(self, uint32_t id) noexcept nogil:
+    cdef status _judge(self, uint32_t id, const event_time_t *under) noexcept nogil:
         cdef segment *g = &self.store.segments[id]
         cdef uint32_t words = self.plan.mask_words
         cdef uint32_t row, n = 0
@@ -234,11 +201,12 @@ cdef class Core:
         self.n_late = 0
         for row in range(g.n_rows):
             t = g.times[row]
-            if t <= self.mark.current:
+            if t <= (self.mark.current if under == NULL else under[row]):
                 self.late_rows[self.n_late] = row
                 self.n_late += 1
                 continue
-            watermark_see(&self.mark, t)
+            if under == NULL:
+                watermark_see(&self.mark, t)
             if nfa_cares(&self.nfa, g.masks + <size_t> row * words):
                 self.arrivals[n].time = t
                 self.arrivals[n].event.segment = id
@@ -621,7 +589,7 @@ cdef class Core:
         for item in batches:
             batch = item
             self._open(batch)
-            self._row_masks(batch.id)
+            run_row_programs(&self.vm, &self.plan, &self.store, batch.id)
             refs += [(batch.id, i) for i in range(<uint32_t> batch.n_rows)]
         highest_stage = []  # of a node and those before it
         orders = []

@@ -95,7 +95,8 @@ enum status nfa_report(struct nfa *n, const struct keyed *k, uint32_t kind, uint
     if (st != STATUS_OK) {
         return st;
     }
-    r->rows[r->n_rows++] = (struct result){k->pattern, kind, cause, length, r->n_events, cause_value, released};
+    const event_time_t time = cause == CAUSE_AFTER ? n->now : released;
+    r->rows[r->n_rows++] = (struct result){k->pattern, kind, cause, length, r->n_events, cause_value, released, time};
     struct result_event *out = r->events + r->n_events + length;
     for (uint32_t at = node; at != 0; at = n->graph.nodes[at].parent) {
         *--out = (struct result_event){n->graph.nodes[at].stage, n->graph.nodes[at].event};

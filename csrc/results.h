@@ -16,6 +16,7 @@ struct result {
     uint64_t first_event;
     uint64_t cause_value; /* position, or deadline */
     event_time_t released;
+    event_time_t time; /* in the stream: released, or, if that was past already, the time of the event that made it so */
 };
 
 struct result_event {

@@ -2,7 +2,7 @@
 
 _RESULT_DTYPE = np.dtype(
     [("pattern", "u4"), ("kind", "u4"), ("cause", "u4"), ("n_events", "u4"), ("first_event", "u8"), ("cause_value", "u8"),
-     ("released", "i8")]
+     ("released", "i8"), ("time", "i8")]
 )
 _EVENT_DTYPE = np.dtype([("stage", "u4"), ("segment", "u4"), ("row", "u4")])
 
