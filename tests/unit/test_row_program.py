@@ -18,7 +18,8 @@ def segment(plan, rows=ROWS):
 
 
 def test_a_condition_is_a_bit_and_null_does_not_hold():
-    plan = compile_rows(Schema.from_arrow(ROWS.schema), [], [], [col.v > 1, col.name.starts_with("ab"), col.n.is_null()])
+    conditions = [col.v > 1, col.name.starts_with("ab"), col.n.is_null()]
+    plan = compile_rows(Schema.from_arrow(ROWS.schema), [], [], conditions)
     made = segment(plan)
     RowProgram(plan.plan.tables).run(made)
     assert [int(mask[0]) for mask in made.masks] == [0b011, 0, 0b100, 0b011]
