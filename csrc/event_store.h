@@ -12,6 +12,8 @@
 #include "arena.h"
 #include "base.h"
 
+#define NO_SEGMENT UINT32_MAX /* of an event_ref: no event */
+
 /* `data` points at row 0 (bool: one byte a row). `valid` is an Arrow bitmap starting at bit `valid_offset`, or NULL: no nulls. */
 struct column {
     const void *data;

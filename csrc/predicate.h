@@ -13,7 +13,6 @@
 #include "plan.h"
 
 #define VM_BLOCK 512
-#define NO_SEGMENT UINT32_MAX
 
 struct vm_register {
     union {

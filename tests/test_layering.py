@@ -16,7 +16,7 @@ LAYERS = [
     ["errors"],
     ["duration", "literals"],
     ["expr"],
-    ["stage"],
+    ["stage", "window", "trigger", "agg"],
     ["rules", "stored"],
     ["pattern", "schema"],
     ["plan", "automaton"],
@@ -119,8 +119,8 @@ def test_the_layer_test_would_notice():
 C_LAYERS = [
     ["base"],
     ["arena", "bytes"],
-    ["event_store", "plan", "timers"],
-    ["reorder", "keyspace", "predicate", "match_graph", "results"],
+    ["event_store", "plan", "timers", "exact", "agg_log"],
+    ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results"],
     ["nfa"],
 ]
 # A module in several files: they share its header.

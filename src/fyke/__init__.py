@@ -1,5 +1,6 @@
 """fyke: complex event processing in Python, with a compiled core."""
 
+from fyke import agg, trigger
 from fyke.engine import Engine, Statistics
 from fyke.errors import (
     DataError,
@@ -19,6 +20,7 @@ from fyke.match import Event, Match, Matches, Results, Rows
 from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
 from fyke.replay import Replay, replay
 from fyke.schema import Field, Schema
+from fyke.window import count_window, global_window, hopping, session, sliding, tumbling
 
 __version__ = "0.1.0"
 
@@ -48,15 +50,23 @@ __all__ = [
     "Stage",
     "StateError",
     "Statistics",
+    "agg",
     "begin",
     "call",
     "col",
+    "count_window",
     "diagram_mermaid",
     "diagram_text",
     "func",
+    "global_window",
+    "hopping",
     "lit",
     "prev",
     "ref",
     "replay",
+    "session",
     "skip",
+    "sliding",
+    "trigger",
+    "tumbling",
 ]

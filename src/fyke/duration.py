@@ -31,21 +31,29 @@ _TEXT: Final = re.compile(r"(?:\d+(?:ns|us|ms|s|m|h|d|w))+")
 _EXAMPLES: Final = 'write "250ms", "10m", "1h30m", a timedelta, or an integer with a unit'
 
 
-def to_ns(value: DurationLike, unit: str | None = None) -> int:
+def to_ns(value: DurationLike, unit: str | None = None, *, signed: bool = False) -> int:
     """Convert a duration to nanoseconds.
 
     Args:
         value: "10m", "1h30m" (units ns, us, ms, s, m, h, d, w), a timedelta, or an integer together with `unit`.
         unit: the unit of an integer: ns, us, ms, s, m, h, d or w.
+        signed: it may be negative ("-5m"), as an offset is.
 
     Raises:
-        DefinitionError: not a duration, negative, an integer without a unit, or beyond int64 nanoseconds (292 years).
+        DefinitionError: not a duration, negative without `signed`, an integer without a unit, or beyond int64
+            nanoseconds (292 years).
 
     >>> to_ns("1h30m")
     5400000000000
     >>> to_ns(250, "ms")
     250000000
+    >>> to_ns("-1h30m", signed=True)
+    -5400000000000
     """
+    if signed and isinstance(value, str) and value.strip().startswith("-"):
+        return -to_ns(value.strip()[1:], unit)
+    if signed and ((isinstance(value, int) and value < 0) or (isinstance(value, timedelta) and value < timedelta(0))):
+        return -to_ns(-value, unit)
     if isinstance(value, bool):
         raise DefinitionError(f"{value!r} is not a duration: {_EXAMPLES}")
     if unit is not None and unit not in NS_PER_UNIT:
