@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.oracle.javalong import MAX
@@ -13,6 +13,9 @@ from tests.oracle.windows import WindowResult, run_window_case
 from .cases import Case, bag
 
 WINDOW_RULES = "HVOCU"
+
+DETAILS = ("revision", "final", "time", "closing")
+"""What fyke's results tell besides what Flink's do; closing: told with the deletion of the window."""
 
 Row = dict[str, Any]
 """A row of `output`, as the corpora have it."""
@@ -39,9 +42,20 @@ def recorded(case: Case) -> Windowed:
 
 
 def by_oracle(case: Case, profile: str) -> Windowed:
-    """Ask the oracle, without the rows that tell that a window is final: Flink has none."""
+    """Ask the oracle, in Flink's terms: without the rows that tell that a window is final, and fyke's details."""
+    return in_flinks_terms(detailed_by_oracle(case, profile))
+
+
+def in_flinks_terms(outcome: Windowed) -> Windowed:
+    """Leave out what Flink does not tell."""
+    rows = [{k: v for k, v in row.items() if k not in DETAILS} for row in outcome.rows if not row["closing"]]
+    return replace(outcome, rows=rows)
+
+
+def detailed_by_oracle(case: Case, profile: str) -> Windowed:
+    """Ask the oracle, in fyke's terms: rows have also revision, final, time and closing."""
     outcome = run_window_case(case, WINDOW_PROFILES[profile])
-    rows = [row_of(result) for result in outcome.results if not result.closing]
+    rows = [row_of(result) for result in outcome.results]
     return Windowed(rows, outcome.late, outcome.no_window, outcome.error is not None, outcome.error_at)
 
 
@@ -51,7 +65,8 @@ def row_of(result: WindowResult) -> Row:
     values = [element.v for element in result.elements]
     told: Row = {"key": result.key, "start": start, "end": end, "count": len(values), "sum": sum(values)}
     told |= {"min": min(values), "max": max(values), "first": values[0], "last": values[-1]}
-    return told | {"ids": result.ids, "at": result.at}
+    told |= {"ids": result.ids, "at": result.at}
+    return told | {name: getattr(result, name) for name in DETAILS}
 
 
 def differences(case: Case, wanted: Windowed, got: Windowed) -> list[str]:
