@@ -5,6 +5,7 @@
 #   make lint        ruff, mypy, and our C files with warnings as errors
 #   make sanitize    the core part of the tests under AddressSanitizer and UBSan (ARGS="-k name" narrows it)
 #   make bench       the benchmarks that need nothing but Python
+#   make kafka-up    a Kafka broker on this machine (needs Java 17 and, once, Maven)    make kafka-down   and away with it
 #   make build       the extension in place, optimised     make debug   the same with ASSERT and bounds checks
 #   make dist        sdist and wheel in dist/              make clean   all of the above undone
 
@@ -21,7 +22,7 @@ C_SOURCES := $(filter-out csrc/_core.c,$(wildcard csrc/*.c))
 BUILD_INPUTS := setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.pyx csrc/*.pxi csrc/*.pxd)
 SANITIZED := build/sanitize/lib
 
-.PHONY: all build debug test demo bench lint lint-c sanitize sanitize-build dist clean
+.PHONY: all build debug test demo bench kafka-up kafka-down lint lint-c sanitize sanitize-build dist clean
 all: build
 
 # --- set-up: two stamps, what is installed and what is compiled ---------------------------------------------------
@@ -54,6 +55,13 @@ demo: build
 
 bench: build
 	$(BIN)/python -m benches $(ARGS)
+
+# An hour and it goes by itself, or MINUTES=5. The tests start one of their own, or use FYKE_TEST_BROKERS=host:port.
+kafka-up: $(VENV)/.installed
+	@$(BIN)/python -m tests.kafka.broker up $(MINUTES)
+
+kafka-down: $(VENV)/.installed
+	@$(BIN)/python -m tests.kafka.broker down
 
 lint: build lint-c
 	$(BIN)/ruff check .
