@@ -34,7 +34,7 @@ LAYERS = [
 ]
 # Stand beside the layers: they import nothing of the package but what is named here.
 BESIDE = {
-    "io": {"errors", "io"},
+    "io": {"duration", "errors", "io"},
     "generate": {"errors"},
     "replay": {"io", "duration", "engine", "errors", "expr", "match", "pattern", "schema"},
     "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},

@@ -20,7 +20,7 @@ from fyke.duration import DurationLike
 from fyke.engine import Engine, Patterns, Statistics
 from fyke.errors import DefinitionError, LimitError, SchemaError
 from fyke.expr import Call, columns, walk
-from fyke.io import Batch, Source
+from fyke.io import Batch, Idle, Source, Watermark
 from fyke.io.files import open_log
 from fyke.io.memory import Memory
 from fyke.match import Match, Results, Rows
@@ -79,6 +79,7 @@ class Replay:
         self._with_timeouts = with_timeouts
         self._engines: dict[Hashable, Engine] = {}
         self._progress = Progress()
+        self._outside: int | None = None
 
     def __iter__(self) -> Iterator[Match]:
         for results in self.results():
@@ -95,7 +96,13 @@ class Replay:
         """
         self._engines = {}
         self._progress = Progress()
+        self._outside = None
         for batch in self._source:
+            if isinstance(batch, Idle):
+                continue  # there is no other source that it could hold back
+            if isinstance(batch, Watermark):
+                yield from self._advanced(batch.ns)
+                continue
             for engine, rows, positions in self._route(batch):
                 yield self._counted(engine.push(rows, positions))
             self._progress = dataclasses.replace(
@@ -165,6 +172,14 @@ class Replay:
         """Return the plan by which the patterns run."""
         return (next(iter(self._engines.values()), None) or self._make_engine()).explain()
 
+    def _advanced(self, watermark: int) -> Iterator[Results]:
+        """Let all partitions know a watermark of the source's, those that appear later too."""
+        self._outside = watermark
+        if self._partition is None:
+            self._engine(None)
+        for engine in self._engines.values():
+            yield self._counted(engine.advance(watermark))
+
     def _counted(self, results: Results) -> Results:
         done = self._progress
         self._progress = dataclasses.replace(
@@ -206,6 +221,8 @@ class Replay:
                     f'say pattern.by("{self._partition}") instead'
                 )
             engine = self._engines[partition] = self._make_engine()
+            if self._outside is not None:
+                engine.advance(self._outside)
         return engine
 
 

@@ -8,7 +8,8 @@ Memory: one block of bytes and its columns.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator
+from typing import Unpack
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ import pyarrow.csv as arrow_csv
 
 from fyke.errors import DataError
 from fyke.io import Batch
+from fyke.io.bounded import FileOptions, FileReader
 from fyke.io.cast import NULL_WORDS, TIME, cast, excerpt
 from fyke.io.files import LogFile, Stream
 
@@ -26,7 +28,7 @@ _CODE = r"^[+-]?0[0-9]"
 _HINT = "if it is text, say types= (--type {}=string)"
 
 
-class Csv:
+class Csv(FileReader):
     """Read CSV. The arguments are those of `fyke.io.files.open_log`.
 
     An empty field is null, a quoted empty field ("") is the empty string. Quoted fields may hold newlines.
@@ -36,33 +38,14 @@ class Csv:
     """
 
     def __init__(
-        self,
-        log: LogFile,
-        *,
-        columns: Sequence[str] | None = None,
-        types: Mapping[str, pa.DataType] | None = None,
-        times: Sequence[str] = (),
-        batch_size: int = 65_536,
-        delimiter: str = ",",
-        block_bytes: int = BLOCK_BYTES,
+        self, log: LogFile, *, delimiter: str = ",", block_bytes: int = BLOCK_BYTES, **options: Unpack[FileOptions]
     ) -> None:
-        self._log = log
-        self._wanted = None if columns is None else frozenset(columns)
-        self._times = frozenset(times)
-        self._declared = dict(types or {})
-        self._batch_size = batch_size
+        super().__init__(log, **options)
         self._delimiter = delimiter
         self._block_bytes = block_bytes
         self._types: dict[str, pa.DataType] = {}
 
-    @property
-    def name(self) -> str:
-        return self._log.name
-
-    def fraction_read(self) -> float | None:
-        return self._log.fraction_read()
-
-    def __iter__(self) -> Iterator[Batch]:
+    def _read(self, start: int) -> Generator[Batch, None, None]:
         self._types = dict(self._declared)
         self._log.open()
         try:
@@ -73,10 +56,8 @@ class Csv:
             position = 0
             for texts in self._split(header, Stream(head, self._log)):
                 columns = [self._settle(name, texts.column(name), position) for name in texts.schema.names]
-                rows = pa.RecordBatch.from_arrays(columns, texts.schema.names)
-                for start in range(0, rows.num_rows, self._batch_size):
-                    yield Batch(rows.slice(start, self._batch_size), position + start)
-                position += rows.num_rows
+                yield Batch(pa.RecordBatch.from_arrays(columns, texts.schema.names), position)
+                position += texts.num_rows
         finally:
             self._log.close()
 
@@ -104,9 +85,6 @@ class Csv:
             ragged.append(row)
             return "error"
 
-        # A column that is wanted but not there is an error further on, which can name the near ones if it sees all.
-        selection = self._wanted if self._wanted is not None and self._wanted <= set(header) else set(header)
-        wanted = [name for name in header if name in selection]
         try:
             reader = arrow_csv.open_csv(
                 stream,
@@ -116,7 +94,7 @@ class Csv:
                 ),
                 arrow_csv.ConvertOptions(
                     column_types={name: pa.string() for name in header},
-                    include_columns=wanted,
+                    include_columns=self._present(header),
                     null_values=[""],
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=False,

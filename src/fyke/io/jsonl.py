@@ -7,16 +7,18 @@ Every other block costs one Arrow call. Memory: one block of bytes and its colum
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Iterator
+from typing import Any, Unpack
 
 import pyarrow as pa
 import pyarrow.json as arrow_json
 
 from fyke.errors import DataError
 from fyke.io import Batch
+from fyke.io.bounded import FileOptions, FileReader
 from fyke.io.cast import TIME, cast, excerpt
 from fyke.io.files import LogFile
+from fyke.io.tables import record_batch
 
 BLOCK_BYTES = 4 << 20
 FIRST_BLOCK_BYTES = 256 << 10  # smaller, because it is walked line by line
@@ -25,38 +27,20 @@ _INT64 = range(-(2**63), 2**63)
 _TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 
-class JsonLines:
+class JsonLines(FileReader):
     """Read JSON Lines. The arguments are those of `fyke.io.files.open_log`.
 
     A row's position is its number from 0, blank lines not counted; messages name the line, from 1.
     """
 
     def __init__(
-        self,
-        log: LogFile,
-        *,
-        columns: Sequence[str] | None = None,
-        types: Mapping[str, pa.DataType] | None = None,
-        times: Sequence[str] = (),
-        batch_size: int = 65_536,
-        block_bytes: int = BLOCK_BYTES,
+        self, log: LogFile, *, block_bytes: int = BLOCK_BYTES, **options: Unpack[FileOptions]
     ) -> None:
-        self._log = log
-        self._wanted = None if columns is None else frozenset(columns)
-        self._times = frozenset(times)
-        self._declared = dict(types or {})
-        self._batch_size = batch_size
+        super().__init__(log, **options)
         self._block_bytes = block_bytes
         self._learnt: dict[str, pa.DataType] = {}
 
-    @property
-    def name(self) -> str:
-        return self._log.name
-
-    def fraction_read(self) -> float | None:
-        return self._log.fraction_read()
-
-    def __iter__(self) -> Iterator[Batch]:
+    def _read(self, start: int) -> Generator[Batch, None, None]:
         self._learnt = {}
         self._log.open()
         try:
@@ -70,10 +54,8 @@ class JsonLines:
                     for name, declared in self._declared.items()
                     if name not in columns and self._wants(name)
                 }
-                rows = _record_batch(columns, table.num_rows)
-                for start in range(0, rows.num_rows, self._batch_size):
-                    yield Batch(rows.slice(start, self._batch_size), position + start)
-                position += rows.num_rows
+                yield Batch(record_batch(list(columns.values()), list(columns), table.num_rows), position)
+                position += table.num_rows
         finally:
             self._log.close()
 
@@ -212,10 +194,3 @@ class JsonLines:
 def _count_lines(block: bytes) -> int:
     """Return the number of lines, the last one with or without its newline: blank ones make the caller look closer."""
     return block.count(b"\n") + (not block.endswith(b"\n"))
-
-
-def _record_batch(columns: Mapping[str, pa.Array], n_rows: int) -> pa.RecordBatch:
-    if columns:
-        return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
-    # A batch of no columns has no length in Arrow's constructor; a struct array does.
-    return pa.RecordBatch.from_struct_array(pa.array([{}] * n_rows, pa.struct([])))

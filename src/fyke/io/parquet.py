@@ -6,65 +6,55 @@ Memory: one batch plus the pages it stands on, not a row group, because the colu
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO
+from collections.abc import Generator
+from typing import IO, Unpack
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fyke.errors import DataError
 from fyke.io import Batch
+from fyke.io.bounded import FileOptions, FileReader
 from fyke.io.cast import TIME, cast
 from fyke.io.files import LogFile
 
 READ_AHEAD_BYTES = 1 << 20
 
 
-class Parquet:
+class Parquet(FileReader):
     """Read a Parquet file. The arguments are those of `fyke.io.files.open_log`.
 
     Parquet keeps its table of contents at the end, so standard input is first copied to a temporary file.
     """
 
-    def __init__(
-        self,
-        log: LogFile,
-        *,
-        columns: Sequence[str] | None = None,
-        types: Mapping[str, pa.DataType] | None = None,
-        times: Sequence[str] = (),
-        batch_size: int = 65_536,
-    ) -> None:
-        self._log = log
-        self._wanted = None if columns is None else frozenset(columns)
-        self._times = frozenset(times)
-        self._declared = dict(types or {})
-        self._batch_size = batch_size
-        self._n_read = 0
+    def __init__(self, log: LogFile, **options: Unpack[FileOptions]) -> None:
+        super().__init__(log, **options)
         self._n_rows = 0
         self._spooled: IO[bytes] | None = None
-
-    @property
-    def name(self) -> str:
-        return self._log.name
+        self._is_spooled = False
 
     def fraction_read(self) -> float | None:
-        return self._n_read / self._n_rows if self._n_rows else None
+        return self._next / self._n_rows if self._n_rows else None
 
-    def __iter__(self) -> Iterator[Batch]:
+    def close(self) -> None:
+        super().close()
+        spooled, self._spooled = self._spooled, None
+        if spooled is not None:
+            spooled.close()
+
+    def _read(self, start: int) -> Generator[Batch, None, None]:
         try:
             with pq.ParquetFile(self._path(), buffer_size=READ_AHEAD_BYTES, pre_buffer=False) as file:
-                names = file.schema_arrow.names
-                # A column that is wanted but not there is an error further on, which can name the near ones if it
-                # sees all.
-                if self._wanted is not None and self._wanted <= set(names):
-                    names = [name for name in names if name in self._wanted]
-                self._n_read, self._n_rows = 0, file.metadata.num_rows
-                for rows in file.iter_batches(self._batch_size, columns=names, use_threads=False):
+                names = self._present(file.schema_arrow.names)
+                self._n_rows = file.metadata.num_rows
+                groups, first = _groups_from(file.metadata, start)
+                if not groups:
+                    yield Batch(pa.RecordBatch.from_pylist([], file.schema_arrow), first)
+                    return
+                for rows in file.iter_batches(self._batch_size, groups, columns=names, use_threads=False):
                     if rows.num_rows:
-                        first = self._n_read
-                        self._n_read += rows.num_rows
                         yield Batch(self._finish(rows, first), first)
+                        first += rows.num_rows
         except (pa.ArrowInvalid, OSError) as error:
             if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
                 raise
@@ -74,6 +64,9 @@ class Parquet:
         if self._log.path != "-":
             return self._log.path
         if self._spooled is None:
+            if self._is_spooled:
+                raise DataError("standard input can be read only once")
+            self._is_spooled = True
             self._spooled = tempfile.TemporaryFile()  # closed, and so removed, with this reader
             shutil.copyfileobj(sys.stdin.buffer, self._spooled)
         return self._spooled
@@ -88,3 +81,14 @@ class Parquet:
                 column if target is None else cast(column, target, field=field.name, source=self.name, first=first)
             )
         return pa.RecordBatch.from_arrays(columns, rows.schema.names)
+
+
+def _groups_from(metadata: pq.FileMetaData, start: int) -> tuple[list[int], int]:
+    """Return the row groups that hold the row `start` and those after it, and the number of their first row."""
+    first = 0
+    for group in range(metadata.num_row_groups):
+        n_rows = metadata.row_group(group).num_rows
+        if start < first + n_rows:
+            return list(range(group, metadata.num_row_groups)), first
+        first += n_rows
+    return [], first

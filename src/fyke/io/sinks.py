@@ -6,11 +6,14 @@ a list becomes JSON text.
 """
 
 import bz2
+import contextlib
 import gzip
 import json
 import lzma
 import os
 import sys
+from abc import abstractmethod
+from collections.abc import Iterator
 from typing import IO, Any
 
 import pyarrow as pa
@@ -21,6 +24,8 @@ import pyarrow.parquet as pq
 from fyke.errors import DataError
 from fyke.io import Sink
 from fyke.io.files import FORMATS, split_name
+from fyke.io.outlet import Outlet
+from fyke.io.tables import map_leaves, record_batch
 
 
 def open_sink(path: str | os.PathLike[str], *, format: str | None = None) -> Sink:
@@ -34,57 +39,102 @@ def open_sink(path: str | os.PathLike[str], *, format: str | None = None) -> Sin
         DataError: neither `format` nor the name says a format.
     """
     name = os.fspath(path)
-    guessed, compression = split_name(name)
+    guessed, _ = split_name(name)
     kind = FORMATS.get(format) if format else ("jsonl" if name == "-" else guessed)
     if kind is None:
         raise DataError(f"{name}: the name does not say a format; end it in .jsonl, .csv or .parquet")
-    stream = _open_bytes(name, compression)
+    sink: FileSink
     if kind == "parquet":
-        return ParquetSink(stream, name)
-    if kind == "jsonl":
-        return JsonLinesSink(stream)
-    is_tsv = format == "tsv" or (format is None and ".tsv" in name.lower())
-    return CsvSink(stream, name, "\t" if is_tsv else ",")
-
-
-def _open_bytes(name: str, compression: str | None) -> Any:
-    if name == "-":
-        return sys.stdout.buffer
-    if compression == "gz":
-        return gzip.open(name, "wb")
-    if compression == "bz2":
-        return bz2.open(name, "wb")
-    if compression == "xz":
-        return lzma.open(name, "wb")
-    if compression == "zst":
-        return pa.CompressedOutputStream(open(name, "wb"), "zstd")
-    return open(name, "wb")
-
-
-def _close(stream: Any) -> None:
-    if stream is sys.stdout.buffer:
-        stream.flush()
+        sink = ParquetSink(name)
+    elif kind == "jsonl":
+        sink = JsonLinesSink(name)
     else:
-        stream.close()
+        is_tsv = format == "tsv" or (format is None and ".tsv" in name.lower())
+        sink = CsvSink(name, delimiter="\t" if is_tsv else ",")
+    sink.open()
+    return sink
 
 
-class JsonLinesSink:
+class FileSink(Outlet):
+    """What the writers of files share.
+
+    Args:
+        path: where to, "-" for standard output; its last suffix may say how it is compressed (gz, zst, bz2, xz).
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        super().__init__("standard output" if self._path == "-" else self._path)
+        self._raw: IO[bytes] | None = None
+        self._stream: Any = None
+
+    def _open(self) -> None:
+        if self._path == "-":
+            self._stream = sys.stdout.buffer
+            return
+        self._raw = open(self._path, "wb")
+        compression = split_name(self._path)[1]
+        if compression == "gz":
+            self._stream = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw)
+        elif compression == "bz2":
+            self._stream = bz2.BZ2File(self._raw, "wb")
+        elif compression == "xz":
+            self._stream = lzma.LZMAFile(self._raw, "wb")
+        elif compression == "zst":
+            self._stream = pa.CompressedOutputStream(self._raw, "zstd")
+        else:
+            self._stream = self._raw
+
+    def _write(self, table: pa.Table) -> None:
+        with self._named():
+            self._put(table)
+
+    @abstractmethod
+    def _put(self, table: pa.Table) -> None:
+        """Write a table to the stream."""
+
+    def _finish(self) -> None:
+        """Write what closes the file."""
+
+    def _flush(self) -> None:
+        with self._named():
+            self._stream.flush()
+            if self._raw is not None:
+                self._raw.flush()
+
+    def _close(self) -> None:
+        with self._named():
+            try:
+                self._finish()
+                if self._raw is None:
+                    self._stream.flush()  # standard output is not ours to close
+                elif self._stream is not self._raw:
+                    self._stream.close()
+            finally:
+                if self._raw is not None:
+                    self._raw.close()
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Give the errors of the medium, a full disk say, the name of the file."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None:
+                error.filename = self.name
+            raise
+
+
+class JsonLinesSink(FileSink):
     """A line per row; NaN is written as NaN, which JSON proper has no word for."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-
-    def write(self, table: pa.Table) -> None:
+    def _put(self, table: pa.Table) -> None:
         for rows in table.to_batches(max_chunksize=16_384):
-            columns = [to_text(column) for column in rows.columns]
-            plain = pa.RecordBatch.from_arrays(columns, rows.schema.names)
+            plain = record_batch([to_text(column) for column in rows.columns], rows.schema.names, rows.num_rows)
             lines = [_dumps(row) + "\n" for row in plain.to_pylist()]
             self._stream.write("".join(lines).encode())
-        if self._stream is sys.stdout.buffer:
+        if self._raw is None:
             self._stream.flush()  # so that whoever reads the pipe sees a match when it is found
-
-    def close(self) -> None:
-        _close(self._stream)
 
 
 def align(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
@@ -109,58 +159,61 @@ def align(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-class CsvSink:
-    """A header, then a line per row; the columns are those of the first table with rows."""
+class CsvSink(FileSink):
+    """A header, then a line per row; the columns are those of the first table with rows.
 
-    def __init__(self, stream: IO[bytes], name: str, delimiter: str = ",") -> None:
-        self._stream = stream
-        self._name = name
+    Args:
+        delimiter: what stands between fields.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, delimiter: str = ",") -> None:
+        super().__init__(path)
         self._delimiter = delimiter
         self._schema: pa.Schema | None = None
         self._empty: pa.Table | None = None
 
-    def write(self, table: pa.Table) -> None:
+    def _put(self, table: pa.Table) -> None:
         if table.num_rows:
-            self._write(table)
+            self._put_rows(table)
         else:
             self._empty = table
 
-    def _write(self, table: pa.Table) -> None:
+    def _put_rows(self, table: pa.Table) -> None:
         is_first = self._schema is None
         if self._schema is None:
             self._schema = table.schema
-        flat = flatten(align(table, self._schema, self._name))
+        flat = flatten(align(table, self._schema, self.name))
         options = arrow_csv.WriteOptions(include_header=is_first, delimiter=self._delimiter)
         arrow_csv.write_csv(flat, self._stream, options)
 
-    def close(self) -> None:
+    def _finish(self) -> None:
         if self._schema is None and self._empty is not None:
-            self._write(self._empty)
-        _close(self._stream)
+            self._put_rows(self._empty)
 
 
-class ParquetSink:
-    """Columns and types are those of the first table with rows; later ones are cast to them."""
+class ParquetSink(FileSink):
+    """Columns and types are those of the first table with rows; later ones are cast to them.
 
-    def __init__(self, stream: IO[bytes], name: str) -> None:
-        self._stream = stream
-        self._name = name
+    The file can be read once it is closed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
         self._writer: pq.ParquetWriter | None = None
         self._schema = pa.schema([])
 
-    def write(self, table: pa.Table) -> None:
+    def _put(self, table: pa.Table) -> None:
         if self._writer is None:
             self._schema = table.schema
             if table.num_rows == 0:
                 return
             self._writer = pq.ParquetWriter(self._stream, self._schema)
-        self._writer.write_table(align(table, self._schema, self._name))
+        self._writer.write_table(align(table, self._schema, self.name))
 
-    def close(self) -> None:
+    def _finish(self) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._stream, self._schema)
         self._writer.close()
-        _close(self._stream)
 
 
 def to_text(column: pa.Array) -> pa.Array:
@@ -169,9 +222,11 @@ def to_text(column: pa.Array) -> pa.Array:
     >>> to_text(pa.array([0], pa.timestamp("ns", "UTC"))).to_pylist()
     ['1970-01-01T00:00:00.000000000Z']
     """
+    return map_leaves(column, _leaf_text)
+
+
+def _leaf_text(column: pa.Array) -> pa.Array:
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return to_text(column.dictionary_decode())
     if pa.types.is_timestamp(kind):
         utc = column.cast(pa.timestamp(kind.unit, tz="UTC"))
         return pc.replace_substring(utc.cast(pa.string()), " ", "T")
@@ -179,19 +234,7 @@ def to_text(column: pa.Array) -> pa.Array:
         return column.cast(pa.string())
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return pa.array([None if value is None else _bytes_text(value) for value in column.to_pylist()], pa.string())
-    if pa.types.is_struct(kind):
-        fields = [to_text(field) for field in column.flatten()]
-        return pa.StructArray.from_arrays(fields, [field.name for field in kind], mask=column.is_null())
-    if pa.types.is_list(kind):
-        return pa.ListArray.from_arrays(_offsets(column), to_text(column.values), mask=None)
     return column
-
-
-def _offsets(column: pa.ListArray) -> pa.Array:
-    """Return the list column's offsets with a null where the list is null, as `from_arrays` wants them."""
-    valid = pc.is_valid(column).to_pylist()
-    offsets = column.offsets.to_pylist()
-    return pa.array([offset if ok else None for offset, ok in zip(offsets, [*valid, True], strict=True)], pa.int32())
 
 
 def flatten(table: pa.Table) -> pa.Table:
@@ -222,4 +265,4 @@ def _dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-__all__ = ["CsvSink", "JsonLinesSink", "ParquetSink", "flatten", "open_sink", "to_text"]
+__all__ = ["CsvSink", "FileSink", "JsonLinesSink", "ParquetSink", "flatten", "open_sink", "to_text"]
