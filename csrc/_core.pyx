@@ -5,4 +5,6 @@ include "externs.pxi"
 include "columns.pxi"   # Python values -> columns of a segment
 include "results.pxi"   # what a push found
 include "rows.pxi"      # expressions over whole batches
+include "row_store.pxi" # rows that an operator holds
 include "engine.pxi"    # Core: owns the stages; push() is the flow
+include "joins.pxi"     # operators of two inputs

@@ -63,6 +63,13 @@ static inline event_time_t time_sub(event_time_t t, int64_t d)
     return __builtin_sub_overflow(t, d, &difference) ? TIME_MIN : difference;
 }
 
+/* t + d for any d, saturating at both ends. */
+static inline event_time_t time_shift(event_time_t t, int64_t d)
+{
+    event_time_t sum;
+    return __builtin_add_overflow(t, d, &sum) ? (d < 0 ? TIME_MIN : TIME_MAX) : sum;
+}
+
 /* splitmix64's finaliser: every input bit reaches every output bit. */
 static inline uint64_t mix64(uint64_t z)
 {

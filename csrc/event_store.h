@@ -46,6 +46,9 @@ struct event_ref {
     uint32_t row;
 };
 
+/* Called with each reference that somebody holds; it may point it elsewhere. */
+typedef void (*event_visitor)(void *context, struct event_ref *e);
+
 struct event_store {
     struct arena *arena;
     struct segment *segments;

@@ -30,6 +30,8 @@ cdef extern from "arena.h" nogil:
     void arena_free(arena *a, void *p, size_t size)
 
 cdef extern from "event_store.h" nogil:
+    cdef enum:
+        NO_SEGMENT
     cdef struct column:
         const void *data
         const void *offsets
@@ -50,6 +52,7 @@ cdef extern from "event_store.h" nogil:
     cdef struct event_ref:
         uint32_t segment
         uint32_t row
+    ctypedef void (*event_visitor)(void *context, event_ref *e) noexcept nogil
     cdef struct event_store:
         segment *segments
         uint32_t n_segments
@@ -99,7 +102,6 @@ cdef extern from "plan.h" nogil:
 cdef extern from "predicate.h" nogil:
     cdef enum:
         VM_BLOCK
-        NO_SEGMENT
     cdef struct vm:
         pass
     cdef struct vm_input:

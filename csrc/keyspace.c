@@ -56,11 +56,11 @@ static uint64_t hash_bytes(const char *p, uint32_t n)
 }
 
 /* Encodes the key into k->scratch. size = UINT32_MAX: a part is null. */
-static enum status encode(struct keyspace *k, const struct event_store *s, struct event_ref e, uint32_t *size)
+static enum status encode(struct keyspace *k, const uint32_t *columns, const struct event_store *s, struct event_ref e, uint32_t *size)
 {
     uint64_t need = 0;
     for (uint32_t i = 0; i < k->plan->n_columns; i++) {
-        const struct column *c = &s->segments[e.segment].columns[k->columns[i]];
+        const struct column *c = &s->segments[e.segment].columns[columns[i]];
         if (column_is_null(c, e.row)) {
             *size = UINT32_MAX;
             return STATUS_OK;
@@ -78,7 +78,7 @@ static enum status encode(struct keyspace *k, const struct event_store *s, struc
     }
     char *out = k->scratch;
     for (uint32_t i = 0; i < k->plan->n_columns; i++) {
-        const struct column *c = &s->segments[e.segment].columns[k->columns[i]];
+        const struct column *c = &s->segments[e.segment].columns[columns[i]];
         *out++ = (char)c->type;
         if (c->type == COLUMN_STR) {
             const struct str_view v = column_str(c, e.row);
@@ -182,11 +182,17 @@ static enum status insert_key(struct keyspace *k, uint64_t hash, int64_t number,
 
 enum status keyspace_slot(struct keyspace *k, const struct event_store *s, struct event_ref e, bool insert, uint32_t *slot)
 {
+    return keyspace_slot_of(k, k->columns, s, e, insert, slot);
+}
+
+enum status keyspace_slot_of(struct keyspace *k, const uint32_t *columns, const struct event_store *s, struct event_ref e,
+                             bool insert, uint32_t *slot)
+{
     uint64_t hash;
     int64_t number = 0;
     uint32_t size = 0;
     if (k->integer) {
-        const struct column *c = &s->segments[e.segment].columns[k->columns[0]];
+        const struct column *c = &s->segments[e.segment].columns[columns[0]];
         if (column_is_null(c, e.row)) {
             *slot = KEY_NULL;
             return STATUS_OK;
@@ -198,7 +204,7 @@ enum status keyspace_slot(struct keyspace *k, const struct event_store *s, struc
             return STATUS_OK;
         }
     } else {
-        const enum status st = encode(k, s, e, &size);
+        const enum status st = encode(k, columns, s, e, &size);
         if (st != STATUS_OK) {
             return st;
         }

@@ -48,6 +48,9 @@ void keyspace_free(struct keyspace *k);
 /* The slot of the row's key: NO_SLOT if it has none yet and `insert` is false; KEY_NULL if a part is null.
  * STATUS_NO_MEMORY leaves the dictionary as it was. A slot just inserted has no users. */
 MUST_CHECK enum status keyspace_slot(struct keyspace *k, const struct event_store *s, struct event_ref e, bool insert, uint32_t *slot);
+/* The same for a row of another plan, whose key is in these columns: as many, of the same physical types. */
+MUST_CHECK enum status keyspace_slot_of(struct keyspace *k, const uint32_t *columns, const struct event_store *s, struct event_ref e,
+                                        bool insert, uint32_t *slot);
 static inline uint64_t keyspace_hash(int64_t key)
 {
     return mix64((uint64_t)key);

@@ -75,6 +75,7 @@ enum status timers_set(struct timers *t, uint32_t owner, event_time_t deadline, 
     const uint32_t i = t->place[owner];
     if (i != NO_TIMER) {
         t->heap[i].deadline = deadline;
+        t->heap[i].birth = birth;
         sift_up(t, i);
         sift_down(t, t->place[owner]);
         return STATUS_OK;

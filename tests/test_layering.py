@@ -16,7 +16,7 @@ LAYERS = [
     ["errors"],
     ["duration", "literals"],
     ["expr"],
-    ["stage", "window", "trigger", "agg"],
+    ["stage", "window", "trigger", "agg", "join"],
     ["rules", "stored"],
     ["pattern", "schema"],
     ["plan", "automaton"],
@@ -120,8 +120,8 @@ C_LAYERS = [
     ["base"],
     ["arena", "bytes"],
     ["event_store", "plan", "timers", "exact", "agg_log"],
-    ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results"],
-    ["nfa"],
+    ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results", "arrivals"],
+    ["nfa", "join_interval"],
 ]
 # A module in several files: they share its header.
 C_PARTS = {"nfa_rows": "nfa", "nfa_time": "nfa", "nfa_step": "nfa", "nfa_emit": "nfa"}

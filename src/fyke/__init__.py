@@ -1,6 +1,6 @@
 """fyke: complex event processing in Python, with a compiled core."""
 
-from fyke import agg, trigger
+from fyke import agg, join, trigger
 from fyke.engine import Engine, Statistics
 from fyke.errors import (
     DataError,
@@ -60,6 +60,7 @@ __all__ = [
     "func",
     "global_window",
     "hopping",
+    "join",
     "lit",
     "prev",
     "ref",

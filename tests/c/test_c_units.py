@@ -13,7 +13,7 @@ import pytest
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
-KERNELS = ["arena", "event_store", "timers", "reorder", "keyspace", "match_graph"]
+KERNELS = ["arena", "event_store", "timers", "reorder", "keyspace", "match_graph", "join_interval"]
 COMPILER = os.environ.get("CC", "gcc")
 FLAGS = [
     "-std=c11",

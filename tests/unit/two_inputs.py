@@ -1,0 +1,92 @@
+"""Drives an operator of two inputs with rows and watermarks in one order of arrival, in batches of any size."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from fyke.operator import START, Batch, Marks
+
+LEFT, RIGHT = 0, 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of one input; its origin is its place among the items."""
+
+    side: int
+    time: int
+    values: tuple
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A watermark of one input."""
+
+    side: int
+    time: int
+
+
+class Feed:
+    """Items (Rows and Marks) as batches of both inputs."""
+
+    def __init__(self, schemas, items):
+        self.schemas = schemas
+        self.items = list(items)
+        self.reached = [START, START]
+
+    def batches(self, start, stop):
+        """Give the batches of both inputs that hold items[start:stop]; to be called in order."""
+        return [self._batch(side, start, stop) for side in (LEFT, RIGHT)]
+
+    def _batch(self, side, start, stop):
+        here = [(i, x) for i, x in enumerate(self.items[start:stop], start) if x.side == side]
+        rows = [(i, x) for i, x in here if isinstance(x, Row)]
+        marks = []
+        for i, x in here:
+            if isinstance(x, Mark) and x.time > self.reached[side]:
+                self.reached[side] = x.time
+                marks.append((i, x.time))
+        schema = self.schemas[side]
+        columns = [pa.array([x.values[c] for _, x in rows], field.type) for c, field in enumerate(schema)]
+        return Batch(
+            pa.RecordBatch.from_arrays(columns, schema=schema),
+            np.array([x.time for _, x in rows], np.int64),
+            np.array([i for i, _ in rows], np.uint64),
+            Marks(np.array([i for i, _ in marks], np.uint64), np.array([w for _, w in marks], np.int64)),
+        )
+
+
+@dataclass
+class Ran:
+    """All that came out: results as (origin, time, row), watermarks, and the side outputs, each put together."""
+
+    rows: list
+    marks: list
+    side: dict
+
+
+def run(operator, feed, cuts=(), start=0, check=True):
+    """Feed all items from `start` on, cut into batches before the items whose places are `cuts`."""
+    rows, marks, side = [], [], {}
+    bounds = [start, *sorted(c for c in cuts if start < c < len(feed.items)), len(feed.items)]
+    for at, to in itertools.pairwise(bounds):
+        out = operator.step(feed.batches(at, to))
+        if check:
+            operator.check()
+            before = marks[-1][1] if marks else START
+            judged = out.results.marks.under(out.results.origins, before)
+            assert (out.results.times > judged).all(), "a result is late"
+        assert out.results.rows.schema == operator.schema
+        found = out.results
+        rows += list(zip(found.origins.tolist(), found.times.tolist(), values(found.rows), strict=True))
+        marks += list(zip(found.marks.origins.tolist(), found.marks.times.tolist(), strict=True))
+        for name, table in out.side.items():
+            side.setdefault(name, []).extend(values(table))
+    return Ran(rows, marks, side)
+
+
+def values(table):
+    """Give the rows of a table as tuples."""
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
