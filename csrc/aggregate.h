@@ -114,7 +114,7 @@ static inline uint64_t agg_rows(const void *state)
 void agg_columns_init(struct agg_columns *out, struct arena *arena);
 void agg_columns_free(struct agg_columns *out);
 /* Appends the results; the state stays. STATUS_NO_MEMORY leaves `out` as it was. */
-MUST_CHECK enum status agg_emit(const struct agg_plan *plan, const void *state, const struct event_store *s, struct agg_columns *out);
+MUST_CHECK enum status agg_emit(const struct agg_plan *plan, const void *state, struct agg_columns *out);
 
 /* Canonical bytes, equal for equal contents, without the event_refs (their owner writes plan->refs, in that order). They are appended to
  * *bytes, which grows in the arena. */
@@ -132,5 +132,74 @@ MUST_CHECK enum status agg_restore(const struct agg_plan *plan, void *state, str
 
 /* The invariants in words; NULL if they hold. */
 const char *agg_check(const struct agg_plan *plan, const void *state, const struct event_store *s);
+
+/* ---- what follows is for aggregate*.c ---- */
+
+/* What a state keeps. The order of a group (the parts of one column) is: the count of its values, then what is made of them. */
+enum part_op {
+    PART_VALUES, /* uint64 */
+    PART_SUM_I,  /* int128 as two words */
+    PART_SUM_F,  /* struct exact of values */
+    PART_SQUARES_I, /* struct exact of products */
+    PART_SQUARES_F,
+    PART_MIN,    /* int64: the key of the least */
+    PART_MAX,
+    PART_FIRST,  /* struct kept */
+    PART_LAST,
+    PART_ARG_MIN, /* struct kept_by */
+    PART_ARG_MAX,
+    PART_MIN_REF, /* struct event_ref */
+    PART_MAX_REF,
+    PART_FIRST_REF,
+    PART_LAST_REF,
+    PART_ARG_MIN_REF,
+    PART_ARG_MAX_REF,
+};
+
+struct kept {
+    event_time_t time;
+    uint64_t position;
+    int64_t value; /* its bits */
+};
+
+struct kept_by {
+    int64_t key;
+    struct kept kept;
+};
+
+struct total {
+    uint64_t low;
+    uint64_t high;
+};
+
+static inline bool part_is_ref(uint32_t op)
+{
+    return op >= PART_MIN_REF;
+}
+
+static inline bool part_is_exact(uint32_t op)
+{
+    return op >= PART_SUM_F && op <= PART_SQUARES_F;
+}
+
+#define KEY_NAN INT64_C(0x7ff8000000000000)
+#define KEY_INFINITY INT64_C(0x7ff0000000000000)
+
+/* Doubles in one total order as integers: -inf ... -0.0, 0.0 ... inf, NaN. */
+static inline int64_t key_of_double(double x)
+{
+    int64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits ^= (int64_t)((uint64_t)(bits >> 63) >> 1);
+    return x != x ? KEY_NAN : bits;
+}
+
+static inline double double_of_key(int64_t key)
+{
+    key ^= (int64_t)((uint64_t)(key >> 63) >> 1);
+    double x;
+    memcpy(&x, &key, sizeof x);
+    return x;
+}
 
 #endif

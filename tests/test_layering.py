@@ -124,7 +124,10 @@ C_LAYERS = [
     ["nfa", "join_interval"],
 ]
 # A module in several files: they share its header.
-C_PARTS = {"nfa_rows": "nfa", "nfa_time": "nfa", "nfa_step": "nfa", "nfa_emit": "nfa"}
+C_PARTS = {
+    **dict.fromkeys(["aggregate_plan", "aggregate_out", "aggregate_state"], "aggregate"),
+    **dict.fromkeys(["nfa_rows", "nfa_time", "nfa_step", "nfa_emit"], "nfa"),
+}
 
 
 def c_files():
