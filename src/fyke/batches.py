@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke import expr as ex
-from fyke._core import RowDecoder, Segment, encode_any, encode_time, scale_times
+from fyke._core import RowDecoder, Segment, encode_any, encode_time
+from fyke.duration import UNITS
 from fyke.errors import DataError
+from fyke.eventtime import TimeColumn
 from fyke.plan import BOOL, F64, I64, STR, ColumnPlan, Plan
 
-UNITS: Final = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 ARROW_TYPES: Final = {I64: pa.int64(), F64: pa.float64(), BOOL: pa.uint8(), STR: pa.large_binary()}
-INT64: Final = np.iinfo(np.int64)
 
 Core = tuple[Any, Any, Any, int, int, int, int]
 """A column as Segment takes it: values, offsets, valid, valid offset, wide, physical type, address shift."""
@@ -162,8 +162,7 @@ class Encoder:
 
     def __init__(self, plan: Plan, time: str, unit: str | None, keep: Sequence[str] | None) -> None:
         self.plan = plan
-        self.time = time
-        self.unit = unit
+        self.times = TimeColumn(time, unit)
         inputs = [c for c in plan.columns if c.kind == "input"]
         self.derived = [(i, c) for i, c in enumerate(plan.columns) if c.kind != "input"]
         # A dict for its order, and for the look-ups.
@@ -225,53 +224,7 @@ class Encoder:
         """Give the event times in ns; raises DataError for a missing, null or out-of-range one."""
         if self.schema is None or not self.schema.equals(batch.schema):
             self._meet(batch.schema, first)
-        if self.time not in self.places:
-            raise DataError(
-                f"field `{self.time}`: no such column for the event time; there are {', '.join(self.places)}"
-            )
-        column = batch.column(self.places[self.time])
-        if column.null_count:
-            row = pc.index(pc.is_null(column), True).as_py()
-            raise DataError(f"field `{self.time}`: the event time is missing at position {first + row}")
-        if pa.types.is_timestamp(column.type):
-            if self.unit is not None:
-                raise DataError(f'field `{self.time}` holds timestamps: leave unit="{self.unit}" out')
-            try:
-                times = column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64()).to_numpy()
-            except pa.ArrowInvalid as error:
-                raise DataError(f"field `{self.time}`: a time is outside the years 1677 to 2262 ({error})") from None
-            if len(times) and (times.min() == INT64.min or times.max() == INT64.max):
-                raise DataError(f"field `{self.time}`: a time is outside the years 1677 to 2262")
-        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            times = self._scaled(column, first)
-        else:
-            raise DataError(f"field `{self.time}`: expected timestamps or numbers with a unit, got {column.type}")
-        return np.ascontiguousarray(times)
-
-    def _scaled(self, column: pa.Array, first: int) -> np.ndarray[Any, Any]:
-        if self.unit is None:
-            raise DataError(f'field `{self.time}` holds {column.type}: say its unit with unit="s", "ms", "us" or "ns"')
-        scale = UNITS[self.unit]
-        if pa.types.is_floating(column.type):
-            raw = column.to_numpy(zero_copy_only=False).astype(np.float64)
-            outside = ~(np.abs(raw * scale) < 2.0**63)
-            bad = int(np.argmax(outside)) if outside.any() else -1
-            times = np.round(np.where(outside, 0, raw) * scale).astype(np.int64)
-        elif pa.types.is_uint64(column.type):
-            raw = column.to_numpy(zero_copy_only=False)
-            outside = raw > np.uint64((INT64.max - 1) // scale)
-            bad = int(np.argmax(outside)) if outside.any() else -1
-            times = np.where(outside, 0, raw).astype(np.int64) * scale
-        else:
-            whole = column if pa.types.is_int64(column.type) else column.cast(pa.int64())
-            raw = whole.to_numpy(zero_copy_only=False)
-            times, bad = scale_times(raw, scale)
-        if bad >= 0:
-            raise DataError(
-                f"field `{self.time}`: {raw[bad]} {self.unit} at position {first + bad} is outside the range of times "
-                "(years 1677 to 2262): is the unit right?"
-            )
-        return times
+        return self.times.of(batch, first)
 
     def _arrow_column(self, batch: pa.RecordBatch, c: ColumnPlan, first: int) -> Core:
         if c.name not in self.places:

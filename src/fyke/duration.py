@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from fyke.errors import DefinitionError
 
-__all__ = ["NS_PER_UNIT", "DurationLike", "format_ns", "to_ns"]
+__all__ = ["NS_PER_UNIT", "UNITS", "DurationLike", "check_time", "format_ns", "to_ns"]
 
 DurationLike: TypeAlias = str | timedelta | int
 
@@ -25,6 +25,8 @@ NS_PER_UNIT: Final[dict[str, int]] = {
     "d": 86_400_000_000_000,
     "w": 604_800_000_000_000,
 }
+UNITS: Final = {unit: NS_PER_UNIT[unit] for unit in ("ns", "us", "ms", "s")}
+"""What a number in a column of times can count."""
 _INT64_MAX: Final = 2**63 - 1
 _PART: Final = re.compile(r"(\d+)(ns|us|ms|s|m|h|d|w)")
 _TEXT: Final = re.compile(r"(?:\d+(?:ns|us|ms|s|m|h|d|w))+")
@@ -97,3 +99,15 @@ def format_ns(ns: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def check_time(time: Any, unit: Any) -> None:
+    """Refuse what names no column, or no unit.
+
+    Raises:
+        DefinitionError: one of them is wrong.
+    """
+    if not isinstance(time, str) or not time:
+        raise DefinitionError(f"time: expected the name of a column, got {time!r}")
+    if unit is not None and (not isinstance(unit, str) or unit not in UNITS):
+        raise DefinitionError(f'unit={unit!r}: expected "s", "ms", "us" or "ns"')

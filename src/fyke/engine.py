@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from fyke import expr as ex
 from fyke._core import Core, Segment, count_from, datetime_ns, first_not_above
-from fyke.batches import UNITS, Encoder, Payloads, RowView, arrow_batches, rows_of
+from fyke.batches import Encoder, Payloads, RowView, arrow_batches, rows_of
 from fyke.compiler import compile_plan, outline
-from fyke.duration import format_ns, to_ns
+from fyke.duration import check_time, format_ns, to_ns
 from fyke.errors import DataError, DefinitionError, LimitError, PatternError, SchemaError, SkipError, StateError
 from fyke.match import Results
 from fyke.pattern import Pattern
@@ -141,10 +141,7 @@ class Engine:
         key_ttl: Duration | None = None,
     ) -> None:
         self.patterns = normalise(patterns)
-        if not isinstance(time, str) or not time:
-            raise DefinitionError(f"time: expected the name of a column, got {time!r}")
-        if unit is not None and (not isinstance(unit, str) or unit not in UNITS):
-            raise DefinitionError(f'unit={unit!r}: expected "s", "ms", "us" or "ns"')
+        check_time(time, unit)
         for name, policy in (("on_max_partials", on_max_partials), ("on_max_memory", on_max_memory)):
             if not isinstance(policy, str) or policy not in POLICIES:
                 raise DefinitionError(f"{name}={policy!r}: expected {', '.join(POLICIES)}")
