@@ -23,6 +23,7 @@ import pyarrow as pa
 from fyke._core import Segment
 from fyke.batches import ARROW_TYPES, Payloads, RowView, _core_column, as_arrow
 from fyke.errors import StateError
+from fyke.operator import State
 from fyke.plan import Plan
 from fyke.rowjson import dump_row, load_row
 from fyke.schema import Field, Schema
@@ -61,8 +62,23 @@ def _from_ipc(data: bytes, name: str) -> pa.RecordBatch:
     return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
+def write_container(sections: State) -> bytes:
+    """Write sections as bytes, with their checksums."""
+    out = [MAGIC, struct.pack("<II", VERSION, len(sections))]
+    for name, section in sections.items():
+        data = json.dumps(section, sort_keys=True).encode() if isinstance(section, dict) else _ipc(section)
+        text = name.encode()
+        out += [struct.pack("<I", len(text)), text, struct.pack("<QI", len(data), zlib.crc32(data)), data]
+    return b"".join(out)
+
+
 def write_snapshot(plan: Plan, core: Any, position: int, *, settled: bool = True) -> bytes:
     """Write the state of a core as bytes; `settled`: rows came, so the types of columns are those of the plan."""
+    return write_container(export_core(plan, core, position, settled=settled))
+
+
+def export_core(plan: Plan, core: Any, position: int, *, settled: bool = True) -> State:
+    """Give the state of a core as sections of a snapshot; see write_snapshot."""
     if not plan.serialisable:
         raise StateError("a pattern holds a lambda or local function: name it at module level to take snapshots")
     state = core.export()
@@ -70,7 +86,6 @@ def write_snapshot(plan: Plan, core: Any, position: int, *, settled: bool = True
     groups: dict[Any, list[int]] = {}
     for number, (segment, _) in enumerate(events):
         groups.setdefault(Payloads.kind(segment.source), []).append(number)
-    sections: list[tuple[str, bytes]] = []
     counters = state.pop("counters")
     meta = {k: state[k] for k in ("order", "now", "rows_seen", "late_seen")}
     meta |= {
@@ -78,22 +93,19 @@ def write_snapshot(plan: Plan, core: Any, position: int, *, settled: bool = True
         "next_position": position, "columns": [list(column) for column in plan.types],
         "groups": len(groups), "events": len(events), "settled": settled,
     }  # fmt: skip
-    sections.append(("meta", json.dumps(meta, sort_keys=True).encode()))
+    sections: State = {"meta": meta}
     for name, columns in TABLES.items():
         rows = state[name] if name not in ("waiting", "registers") else [(v,) for v in state[name]]
         arrays = [pa.array([r[i] for r in rows], type_) for i, (_, type_) in enumerate(columns)]
-        sections.append((name, _ipc(pa.RecordBatch.from_arrays(arrays, [n for n, _ in columns]))))
+        sections[name] = pa.RecordBatch.from_arrays(arrays, [n for n, _ in columns])
     for i, numbers in enumerate(groups.values()):
-        sections += _event_sections(plan, i, numbers, [events[n] for n in numbers])
-    out = [MAGIC, struct.pack("<II", VERSION, len(sections))]
-    for name, data in sections:
-        out += [struct.pack("<I", len(name)), name.encode(), struct.pack("<QI", len(data), zlib.crc32(data)), data]
-    return b"".join(out)
+        sections |= _event_sections(plan, i, numbers, [events[n] for n in numbers])
+    return sections
 
 
 def _event_sections(
     plan: Plan, i: int, numbers: list[int], events: list[tuple[Segment, int]]
-) -> list[tuple[str, bytes]]:
+) -> dict[str, pa.RecordBatch]:
     by_segment: dict[int, tuple[Segment, list[int], list[int]]] = {}
     for number, (segment, row) in zip(numbers, events, strict=True):
         by_segment.setdefault(id(segment), (segment, [], []))
@@ -121,10 +133,7 @@ def _event_sections(
         batches = pa.concat_tables(tables).take(order).combine_chunks().to_batches()
         payload = batches[0]
         kind = "arrow"
-    return [
-        (f"events/{i}", _ipc(pa.RecordBatch.from_arrays(arrays, names))),
-        (f"payload/{i}/{kind}", _ipc(payload)),
-    ]
+    return {f"events/{i}": pa.RecordBatch.from_arrays(arrays, names), f"payload/{i}/{kind}": payload}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,31 +231,53 @@ def _writable(column: tuple[Any, ...]) -> tuple[Any, ...]:
     )
 
 
+def read_container(state: bytes) -> State:
+    """Read what write_container wrote.
+
+    Raises:
+        StateError: damaged, cut short, or of another version.
+    """
+    sections: State = {}
+    for name, data in _read_sections(memoryview(state)).items():
+        if data[:1] == b"{":
+            try:
+                sections[name] = json.loads(data)
+            except (ValueError, RecursionError) as error:
+                raise StateError(f"snapshot, section {name}: {error}") from None
+        else:
+            sections[name] = _from_ipc(data, name)
+    return sections
+
+
 def read_snapshot(state: bytes) -> Snapshot:
     """Read the container; raises StateError for anything that is not a sound snapshot of this version."""
-    sections = _read_sections(memoryview(state))
+    return read_core(read_container(state))
+
+
+def read_core(sections: State) -> Snapshot:
+    """Check the sections that export_core gave; raises StateError."""
     try:
-        meta = _checked_meta(json.loads(bytes(sections["meta"])))
+        meta = _checked_meta(sections["meta"])
         n_groups = meta["groups"]
-        tables = {name: _from_ipc(sections[name], name) for name in TABLES}
+        tables = {name: _records(sections, name) for name in TABLES}
         for name, columns in TABLES.items():
             if tables[name].schema != pa.schema(columns):
                 raise StateError(f"snapshot, section {name}: other columns than expected")
         groups = []
         for i in range(n_groups):
             payload = next(n for n in sections if n.startswith(f"payload/{i}/"))
-            groups.append(
-                (
-                    _from_ipc(sections[f"events/{i}"], f"events/{i}"),
-                    payload.rsplit("/", 1)[1],
-                    _from_ipc(sections[payload], payload),
-                )
-            )
+            groups.append((_records(sections, f"events/{i}"), payload.rsplit("/", 1)[1], _records(sections, payload)))
     except (KeyError, StopIteration, ValueError, TypeError) as error:
         if isinstance(error, StateError):
             raise
         raise StateError(f"snapshot: a section or an entry of meta is missing or damaged ({error!r})") from None
     return Snapshot(meta, tables, groups)
+
+
+def _records(sections: State, name: str) -> pa.RecordBatch:
+    if isinstance(sections[name], dict):
+        raise StateError(f"snapshot, section {name}: holds no records")
+    return sections[name]
 
 
 def _checked_meta(meta: Any) -> dict[str, Any]:
