@@ -23,9 +23,11 @@ LAYERS = [
     ["lower"],
     ["rowplan"],
     ["compiler", "explain"],
+    ["matching"],
     ["_core"],
     ["eventtime"],
     ["batches", "operator"],
+    ["columns"],
     ["match", "rowjson"],
     ["snapshot"],
     ["operators"],
@@ -37,7 +39,7 @@ LAYERS = [
 BESIDE = {
     "io": {"duration", "errors", "io"},
     "generate": {"errors"},
-    "replay": {"io", "duration", "engine", "errors", "expr", "match", "pattern", "schema"},
+    "replay": {"io", "duration", "engine", "errors", "expr", "match", "matching", "pattern", "schema"},
     "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},
     "__main__": {"cli"},
 }

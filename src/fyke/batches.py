@@ -95,7 +95,7 @@ def _plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
             plain = known
             break
     else:
-        types = [_plain_type(field.type) for field in schema]
+        types = [plain_type(field.type) for field in schema]
         plain = None if types == schema.types else types
         _seen.insert(0, (schema, plain))
         del _seen[16:]
@@ -105,27 +105,28 @@ def _plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=schema.names)
 
 
-def _plain_type(arrow: pa.DataType) -> pa.DataType:
+def plain_type(arrow: pa.DataType) -> pa.DataType:
+    """Give the type that a column of this one has once it is taken."""
     types = pa.types
     if types.is_string_view(arrow):
         return pa.large_string()
     if types.is_binary_view(arrow):
         return pa.large_binary()
     if types.is_run_end_encoded(arrow):
-        return _plain_type(arrow.value_type)
+        return plain_type(arrow.value_type)
     if types.is_struct(arrow):
-        plain = pa.struct([field.with_type(_plain_type(field.type)) for field in arrow])
+        plain = pa.struct([field.with_type(plain_type(field.type)) for field in arrow])
     elif types.is_map(arrow):
-        plain = pa.map_(_plain_type(arrow.key_type), _plain_type(arrow.item_type), arrow.keys_sorted)
+        plain = pa.map_(plain_type(arrow.key_type), plain_type(arrow.item_type), arrow.keys_sorted)
     elif types.is_dictionary(arrow):
-        plain = _plain_type(arrow.value_type)
+        plain = plain_type(arrow.value_type)
         return arrow if plain == arrow.value_type else plain
     elif types.is_fixed_size_list(arrow):
-        plain = pa.list_(_plain_type(arrow.value_type), arrow.list_size)
+        plain = pa.list_(plain_type(arrow.value_type), arrow.list_size)
     elif types.is_list(arrow) or types.is_list_view(arrow):
-        plain = pa.list_(_plain_type(arrow.value_type))
+        plain = pa.list_(plain_type(arrow.value_type))
     elif types.is_large_list(arrow) or types.is_large_list_view(arrow):
-        plain = pa.large_list(_plain_type(arrow.value_type))
+        plain = pa.large_list(plain_type(arrow.value_type))
     else:
         return arrow
     return arrow if plain == arrow else plain
@@ -310,7 +311,7 @@ def _canonical(column: pa.Array, c: ColumnPlan) -> pa.Array:
         return pa.array([None if v is None else encode_any(v) for v in column.to_pylist()], pa.large_binary())
     if c.type in ("string", "bytes"):
         if not (_is_text(arrow) or _is_bytes(arrow)):
-            column = _plain(column, _plain_type(arrow))  # as arrow_batches does for whole batches
+            column = _plain(column, plain_type(arrow))  # as arrow_batches does for whole batches
         if not (_is_text(column.type) or (c.type == "bytes" and _is_bytes(column.type))):
             raise TypeError(f"{arrow} is not {'a string' if c.type == 'string' else 'bytes'}")
         # Text lies in memory as its bytes do.

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from fyke import expr as ex
 from fyke._core import Core, Segment, count_from, datetime_ns, first_not_above
 from fyke.batches import Encoder, Payloads, RowView, arrow_batches, rows_of
 from fyke.compiler import compile_plan, outline
 from fyke.duration import check_time, format_ns, to_ns
-from fyke.errors import DataError, DefinitionError, LimitError, PatternError, SchemaError, SkipError, StateError
+from fyke.errors import DataError, DefinitionError, LimitError, SchemaError, SkipError, StateError
 from fyke.match import Results
-from fyke.pattern import Pattern
+from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
 from fyke.plan import Plan
 from fyke.schema import Schema
 from fyke.snapshot import Snapshot, read_snapshot, write_snapshot
 
 TIME_MIN: Final = -(2**63)
 TIME_MAX: Final = 2**63 - 1
-POLICIES: Final = {"error": 0, "drop_oldest": 1, "drop_newest": 2}
-Patterns = Pattern | Sequence[Pattern] | Mapping[str, Pattern]
 Duration = str | dt.timedelta | int
 
 
@@ -63,30 +60,6 @@ class Statistics:
     payload_bytes: int
     bytes: int
     watermark: int | None
-
-
-def normalise(patterns: Patterns) -> tuple[Pattern, ...]:
-    """Give one pattern, several, or several by name as a checked tuple."""
-    given: object = patterns  # which callers without a type checker may get wrong
-    if isinstance(given, Pattern):
-        found: tuple[Pattern, ...] = (given,)
-    elif isinstance(given, Mapping):
-        found = tuple(p.named(name) for name, p in given.items())
-    elif isinstance(given, Sequence) and not isinstance(given, str):
-        found = tuple(given)
-    else:
-        raise DefinitionError(f"patterns: expected a Pattern, several, or names mapped to them, got {given!r:.80}")
-    for p in found:
-        if not isinstance(p, Pattern):
-            raise DefinitionError(f"patterns: expected a Pattern, got {p!r:.80}")
-        p.check()
-    names = [p.name for p in found if p.name is not None]
-    for name in names:
-        if names.count(name) > 1:
-            raise PatternError(f'two patterns are named "{name}": give each a name of its own')
-    if not found:
-        raise DefinitionError("patterns: none given")
-    return found
 
 
 class Engine:
@@ -142,27 +115,21 @@ class Engine:
     ) -> None:
         self.patterns = normalise(patterns)
         check_time(time, unit)
-        for name, policy in (("on_max_partials", on_max_partials), ("on_max_memory", on_max_memory)):
-            if not isinstance(policy, str) or policy not in POLICIES:
-                raise DefinitionError(f"{name}={policy!r}: expected {', '.join(POLICIES)}")
-        for name, bound in (("max_partials", max_partials), ("max_memory", max_memory)):
-            if bound is not None and (type(bound) is not int or not 0 < bound < 2**63):
-                raise DefinitionError(f"{name}={bound!r}: expected a positive number")
-        if not isinstance(timeouts, bool):
-            raise DefinitionError(f"timeouts={timeouts!r}: expected True or False")
+        limits = Limits(
+            timeouts=timeouts,
+            max_partials=max_partials,
+            on_max_partials=on_max_partials,
+            max_memory=max_memory,
+            on_max_memory=on_max_memory,
+            key_ttl=key_ttl,
+        )
         if schema is not None and not isinstance(schema, pa.Schema | Schema):
             raise DefinitionError(f"schema: expected a pyarrow Schema or a fyke Schema, got {schema!r:.80}")
         self._time = time
         self._unit = unit
-        self._keep = _checked_keep(keep, self.patterns)
+        self._keep = checked_keep(keep, self.patterns)
         self._out_of_order = 0 if type(out_of_order) is int and out_of_order == 0 else to_ns(out_of_order)
-        self._ttl = None if key_ttl is None else to_ns(key_ttl)
-        if self._ttl == 0:
-            raise DefinitionError(f"key_ttl={key_ttl!r}: expected a duration that is not zero")
-        self._options = {
-            "timeouts": timeouts, "max_partials": max_partials, "max_partials_policy": POLICIES[on_max_partials],
-            "max_memory": max_memory, "max_memory_policy": POLICIES[on_max_memory], "key_ttl": self._ttl,
-        }  # fmt: skip
+        self._options = limits.core()
         # All three are there from the first row on; until then only a watermark can have been given.
         self._plan: Plan | None = None
         self._encoder: Encoder | None = None
@@ -179,7 +146,7 @@ class Engine:
 
     def _warn_unbounded(self, max_partials: int | None) -> None:
         for p in self.patterns:
-            if p.window is None and self._ttl is None and max_partials is None and _can_wait(p):
+            if p.window is None and self._options["key_ttl"] is None and max_partials is None and can_wait(p):
                 warnings.warn(
                     f"pattern {p.name or p!r:.60}: without within() its partial matches can wait for ever; "
                     "add .within(...), or key_ttl= or max_partials= to the engine",
@@ -358,26 +325,6 @@ class Engine:
             self._core.compact()
 
 
-def _checked_keep(keep: Any, patterns: Sequence[Pattern]) -> tuple[str, ...] | None:
-    if keep is None:
-        return None
-    if isinstance(keep, str) or not isinstance(keep, Iterable):
-        raise DefinitionError(f'keep={keep!r:.80}: expected names of columns, as in keep=["amount"]')
-    names = tuple(keep)
-    for name in names:
-        if not isinstance(name, str):
-            raise DefinitionError(f"keep: {name!r:.80} is no name of a column")
-    for p in patterns:
-        for where, condition in p.conditions():
-            for node in ex.walk(condition):
-                if isinstance(node, ex.Call) and node.arity == 2:
-                    raise DefinitionError(
-                        f"{where}: {node!r}: a Python condition that reads the match needs all columns of its events: "
-                        "leave keep= out"
-                    )
-    return names
-
-
 def _checked_positions(given: Any, n: int) -> np.ndarray[Any, Any]:
     """Positions that the caller gave, as uint64."""
     try:
@@ -424,12 +371,3 @@ def _watermark_ns(watermark: Any) -> int:
 
 def _view(segment: Segment, row: int) -> RowView:
     return RowView(segment.source, row)
-
-
-def _can_wait(pattern: Pattern) -> bool:
-    """Whether a partial match can stay open on a quiet or unlucky key: not if every stage is strict."""
-    return any(
-        s.contiguity in ("followed_by", "followed_by_any", "not_followed_by")
-        or (s.quantifier.kind != "one" and s.quantifier.inner != "strict")
-        for s in pattern.all_stages()
-    )

@@ -17,13 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from fyke.duration import DurationLike
-from fyke.engine import Engine, Patterns, Statistics
+from fyke.engine import Engine, Statistics
 from fyke.errors import DefinitionError, LimitError, SchemaError
 from fyke.expr import Call, columns, walk
 from fyke.io import Batch, Idle, Source, Watermark
 from fyke.io.files import open_log
 from fyke.io.memory import Memory
 from fyke.match import Match, Results, Rows
+from fyke.matching import Patterns
 from fyke.pattern import Pattern
 from fyke.schema import infer_schema
 

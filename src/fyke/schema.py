@@ -201,6 +201,15 @@ def _arrow_of(each: Field) -> pa.DataType:
         return each.arrow
     if each.type == "opaque":
         raise SchemaError(f'column "{each.name}" is opaque: only Arrow knows its type')
+    return arrow_type(each.type)
+
+
+def arrow_type(kind: str) -> pa.DataType:
+    """Give the plain Arrow type of one of ours that is not opaque.
+
+    >>> arrow_type("float64")
+    DataType(double)
+    """
     plain: dict[str, pa.DataType] = {
         "int64": pa.int64(),
         "float64": pa.float64(),
@@ -212,7 +221,7 @@ def _arrow_of(each: Field) -> pa.DataType:
         "date": pa.date32(),
         "any": pa.null(),
     }
-    return plain[each.type]
+    return plain[kind]
 
 
 # --- typing ---------------------------------------------------------------------------------------------------------
