@@ -6,5 +6,6 @@ include "columns.pxi"   # Python values -> columns of a segment
 include "results.pxi"   # what a push found
 include "rows.pxi"      # expressions over whole batches
 include "row_store.pxi" # rows that an operator holds
+include "aggregate.pxi" # results and logs of aggregates
 include "engine.pxi"    # Core: owns the stages; push() is the flow
 include "joins.pxi"     # operators of two inputs

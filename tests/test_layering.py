@@ -22,6 +22,7 @@ LAYERS = [
     ["plan", "automaton"],
     ["lower"],
     ["rowplan"],
+    ["aggplan"],
     ["compiler", "explain"],
     ["matching"],
     ["_core"],

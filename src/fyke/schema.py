@@ -108,7 +108,7 @@ class Schema:
         >>> Schema.of(card="string", n="int64").to_arrow().types
         [DataType(string), DataType(int64)]
         """
-        return pa.schema([(each.name, _arrow_of(each)) for each in self.fields])
+        return pa.schema([(each.name, arrow_of(each)) for each in self.fields])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -196,7 +196,15 @@ def with_keys(schema: Schema, keys: Iterable[Expr]) -> Schema:
     return Schema(tuple(fields))
 
 
-def _arrow_of(each: Field) -> pa.DataType:
+def arrow_of(each: Field) -> pa.DataType:
+    """Give the Arrow type of a column: the one it came from, or the plain one of its type.
+
+    Raises:
+        SchemaError: an opaque column that did not come from Arrow.
+
+    >>> arrow_of(Field("n", "int64"))
+    DataType(int64)
+    """
     if each.arrow is not None:
         return each.arrow
     if each.type == "opaque":
