@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.cases import CORPORA, Case, read
+from tests.conformance.join_adapter import run_join_on_engine
 from tests.conformance.kinds import kind_for
 from tests.conformance.runner import Report, expected, judge, main, oracle_matcher
 
@@ -47,6 +48,14 @@ def test_oracle_in_profile_fyke_deviates_by_named_rules_only(cases: list[Case]) 
     assert {rule for rule, verdicts in found.items() if verdicts} == set("HOCJ")
     assert not found["V"], "what falls in no window is in both files and profiles; fyke also tells it to the user"
     assert not found["U"], "what a count trigger holds at the end comes out on request only"
+
+
+@pytest.mark.parametrize("batch", ["1", "7", "all"])
+def test_engine_agrees_on_interval_joins(batch: str, cases: list[Case]) -> None:
+    intervals = [case for case in cases if case.get("join", {}).get("kind") == "interval"]
+    assert len(intervals) == 327
+    verdicts = [judge(case, lambda case: run_join_on_engine(case, batch), expected(case, "fyke")) for case in intervals]
+    assert not [f"{verdict.id}: {verdict.wrong}" for verdict in verdicts if verdict.wrong]
 
 
 def test_the_command_knows_the_kind_of_each_case(tmp_path: Path, cases: list[Case]) -> None:

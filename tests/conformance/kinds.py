@@ -72,7 +72,7 @@ KINDS = {
 }
 
 ENGINE_KINDS = ("pattern",)
-"""The kinds that fyke's engine runs."""
+"""The kinds of which fyke's engine runs all cases; of joins it runs those by interval."""
 
 ALL_RULES = "".join(dict.fromkeys(letter for kind in KINDS.values() for letter in kind.rules))
 
@@ -85,11 +85,14 @@ def kind_for(case: Case) -> Kind:
 def by_engine() -> Matcher:
     """Return the engine as a matcher; imported late, so that the oracle runs without a built engine."""
     from .engine_adapter import run_on_engine
+    from .join_adapter import run_join_on_engine
+
+    adapters: dict[str, Matcher] = {"pattern": run_on_engine, "join": run_join_on_engine}
 
     def run(case: Case) -> Outcome:
         kind = cases.kind_of(case)
-        if kind not in ENGINE_KINDS:
-            raise cases.NotACorpus(f"{case['id']}: cases of kind {kind!r} are the oracle's so far (--matcher oracle)")
-        return run_on_engine(case)
+        if kind == "window" or (kind == "join" and case["join"]["kind"] != "interval"):
+            raise cases.NotACorpus(f"{case['id']}: windows are the oracle's so far (--matcher oracle)")
+        return adapters[kind](case)
 
     return run

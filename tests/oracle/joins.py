@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .definition import Refused
-from .javalong import MIN
+from .javalong import MAX, MIN
 from .window_definition import Element, WindowProfile, windowing
 from .windows import WindowFault, WindowOperator, watermark_of
 
@@ -46,46 +46,78 @@ class BothWatermarks:
         return min(self.of.values())
 
 
-class IntervalJoin:
-    """Pairs with lower <= r.t - l.t <= upper and equal keys; an element is kept as long as a partner can come."""
+@dataclass(eq=False)
+class Kept:
+    """An element that still waits for partners."""
 
-    def __init__(self, join: dict[str, Any], profile: WindowProfile) -> None:
+    element: Element
+    matched: bool = False
+
+
+class IntervalJoin:
+    """Pairs with lower <= r.t - l.t <= upper and equal keys; an element is kept as long as a partner can come.
+
+    `how` is inner, left, right or outer: an element of such a side that never finds a partner comes alone, with None in
+    place of the partner, when its deadline is reached: the last time that a partner could have.
+    """
+
+    def __init__(self, join: dict[str, Any], profile: WindowProfile, how: str = "inner") -> None:
         if join["lower"] > join["upper"]:
             raise Refused(f"lower bound {join['lower']} is above the upper bound {join['upper']}")
         self.lower = join["lower"] + (not join.get("lower_inclusive", True))
         self.upper = join["upper"] - (not join.get("upper_inclusive", True))
         self.profile = profile
-        self.kept: dict[str, list[Element]] = {side: [] for side in SIDES}
+        self.outer = {"left": "l", "right": "r", "outer": "lr"}.get(how, "")
+        self.kept: list[Kept] = []
         self.watermark = MIN
         self.outcome = JoinOutcome()
 
+    def deadline(self, element: Element) -> int:
+        """The last time that a partner can have."""
+        return element.t + (self.upper if element.side == "l" else -self.lower)
+
     def element(self, element: Element) -> None:
-        """Join an element with what is kept of the other side, unless it is late."""
+        """Join an element with what is kept of the other side, by time and arrival, unless it is late."""
         late = element.t <= self.watermark if self.profile.late_at_watermark else element.t < self.watermark  # J
         if late:
             self.outcome.late.append(element.id)
             return
-        self.kept[element.side].append(element)
-        for other in self.kept["r" if element.side == "l" else "l"]:
-            left, right = (element, other) if element.side == "l" else (other, element)
-            if left.key == right.key and self.lower <= right.t - left.t <= self.upper:
+        new = Kept(element)
+        for other in sorted(self.kept, key=lambda kept: (kept.element.t, kept.element.id)):
+            left, right = (element, other.element) if element.side == "l" else (other.element, element)
+            partners = element.side != other.element.side and left.key == right.key
+            if partners and self.lower <= right.t - left.t <= self.upper:
+                new.matched = other.matched = True
                 self.outcome.results.append(Joined(left.id, right.id, max(left.t, right.t), element.id))
+        self.kept.append(new)
+        if self.outer and self.deadline(element) <= self.watermark:
+            self.let_go(new, element.id)
 
-    def advance(self, watermark: int) -> None:
-        """Let go of elements whose last possible partner's time has come; before its own time none is let go."""
+    def advance(self, watermark: int, at: int) -> None:
+        """Let go of elements whose deadline has come, by deadline and arrival; in Flink not before their own time."""
         if watermark <= self.watermark:
             return
         self.watermark = watermark
-        reach = {"l": max(self.upper, 0), "r": max(-self.lower, 0)}
-        for side, elements in self.kept.items():
-            self.kept[side] = [e for e in elements if e.t + reach[side] > self.watermark]
+        for kept in sorted(self.kept, key=lambda kept: (self.deadline(kept.element), kept.element.id)):
+            earliest = MIN if self.profile.late_at_watermark else kept.element.t
+            if max(self.deadline(kept.element), earliest) <= watermark:
+                self.let_go(kept, at)
+
+    def let_go(self, kept: Kept, at: int) -> None:
+        """Forget an element; on an outer side it comes alone if it has found no partner."""
+        self.kept.remove(kept)
+        element = kept.element
+        if element.side in self.outer and not kept.matched:
+            left, right = (element.id, None) if element.side == "l" else (None, element.id)
+            time = min(max(element.t, self.deadline(element)), MAX - 1)
+            self.outcome.results.append(Joined(left, right, time, at))
 
 
 def run_join_case(case: dict[str, Any], profile: WindowProfile) -> JoinOutcome:
-    """Run one corpus case."""
+    """Run one case: of a corpus, or with `how` in its join."""
     try:
         if case["join"]["kind"] == "interval":
-            return run_interval(case, IntervalJoin(case["join"], profile))
+            return run_interval(case, IntervalJoin(case["join"], profile, case["join"].get("how", "inner")))
         return run_windowed(case, WindowOperator(windowing(case), profile))
     except Refused as refusal:
         return JoinOutcome(error=str(refusal))
@@ -96,7 +128,7 @@ def run_interval(case: dict[str, Any], join: IntervalJoin) -> JoinOutcome:
     both = BothWatermarks()
     for at, item in enumerate(case["input"]):
         if "watermark" in item:
-            join.advance(both.rise(item["side"], watermark_of(item)))
+            join.advance(both.rise(item["side"], watermark_of(item)), at)
         else:
             join.element(Element(at, item["t"], item["key"], item["v"], item["side"]))
     return join.outcome

@@ -25,7 +25,7 @@ def bounds_of(definition: Windowing, t: int) -> list[Bounds]:
 
 
 def in_zone(definition: Windowing, t: int) -> list[Bounds]:
-    """The same where the bounds are what the clocks of a zone show: days with a change of the clock are not 24 hours."""
+    """The same where the bounds are what the clocks of a zone show: days on which they change are not 24 hours."""
     assert definition.zone is not None
     zone = zoneinfo.ZoneInfo(definition.zone)
     size, slide = definition.size, definition.slide

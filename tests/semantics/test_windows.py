@@ -10,6 +10,7 @@ import pytest
 
 from tests import window_notation
 from tests.conformance import join_cases, window_cases
+from tests.conformance.join_adapter import run_join_on_engine
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "semantics.md"
@@ -62,6 +63,15 @@ def test_each_rule_has_at_least_ten_cases(rule: str) -> None:
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) > 60
+
+
+def intervals(cases: list[Written]) -> list[Written]:
+    return [written for written in cases if written[1].startswith("interval")]
+
+
+@pytest.mark.parametrize("written", intervals(DEVIATIONS + EXAMPLES), ids=lambda written: written[1])
+def test_engine(written: Written) -> None:
+    check(written, "fyke", run_join_on_engine)
 
 
 @pytest.mark.parametrize("written", DEVIATIONS, ids=lambda written: f"{written[0]}: {written[1]}")
