@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pyarrow as pa
@@ -47,7 +47,7 @@ class Column:
         arguments: the numbers of the plan's columns with the arguments' values.
         payload: for each argument, the input's column whose rows hold the value itself where the plan's column does
             not (text, payload); None: the plan's column has it.
-        value: the Arrow type of the first argument; None: there is none.
+        values: for each argument, the Arrow type of its values.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Column:
     native: int | None
     arguments: tuple[int, ...]
     payload: tuple[str | None, ...]
-    value: pa.DataType | None
+    values: tuple[pa.DataType, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +138,7 @@ def compile_aggregates(
             record = _record(aggregate, column)
             if record not in records:
                 records.append(record)
-            column = Column(
-                name, aggregate, column.type, records.index(record), column.arguments, column.payload, column.value
-            )
+            column = replace(column, native=records.index(record))
         columns.append(column)
         at = end
     tables = struct.pack("<I", len(records)) + b"".join(records)
@@ -170,8 +168,8 @@ def _column(
         arg.name if isinstance(arg, ex.Column) and _is_elsewhere(rows, number, kind) else None
         for arg, number, kind in zip(aggregate.args, numbers, types, strict=True)
     )
-    value = _own_type(aggregate.args[0], types[0], schema) if types else None
-    return Column(name, aggregate, _result_type(aggregate, types, value), None, numbers, payload, value)
+    values = tuple(_own_type(arg, kind, schema) for arg, kind in zip(aggregate.args, types, strict=True))
+    return Column(name, aggregate, _result_type(aggregate, types, values), None, numbers, payload, values)
 
 
 def _is_elsewhere(rows: RowPlan, number: int, kind: str) -> bool:
@@ -187,7 +185,7 @@ def _own_type(arg: Expr, kind: str, schema: Schema) -> pa.DataType:
     return own.value_type if pa.types.is_dictionary(own) else own
 
 
-def _result_type(aggregate: Aggregate, types: list[str], value: pa.DataType | None) -> pa.DataType:
+def _result_type(aggregate: Aggregate, types: list[str], values: tuple[pa.DataType, ...]) -> pa.DataType:
     kind = aggregate.kind
     if kind in ("count", "distinct"):
         return pa.int64()
@@ -198,10 +196,10 @@ def _result_type(aggregate: Aggregate, types: list[str], value: pa.DataType | No
     if kind == "udf":
         return arrow_of(Field("value", aggregate.result or ""))
     if kind == "collect":
-        return pa.list_(value)
+        return pa.list_(values[0])
     if kind == "top_k":
-        return pa.list_(pa.struct([("value", value), ("count", pa.int64())]))
-    return value
+        return pa.list_(pa.struct([("value", values[0]), ("count", pa.int64())]))
+    return values[0]
 
 
 def _record(aggregate: Aggregate, column: Column) -> bytes:
