@@ -8,4 +8,6 @@ include "rows.pxi"      # expressions over whole batches
 include "row_store.pxi" # rows that an operator holds
 include "aggregate.pxi" # results and logs of aggregates
 include "engine.pxi"    # Core: owns the stages; push() is the flow
-include "joins.pxi"     # operators of two inputs
+include "joins.pxi"     # what operators of two inputs share
+include "join_interval.pxi"
+include "join_asof.pxi"

@@ -51,6 +51,17 @@ MUST_CHECK enum status keyspace_slot(struct keyspace *k, const struct event_stor
 /* The same for a row of another plan, whose key is in these columns: as many, of the same physical types. */
 MUST_CHECK enum status keyspace_slot_of(struct keyspace *k, const uint32_t *columns, const struct event_store *s, struct event_ref e,
                                         bool insert, uint32_t *slot);
+/* Whether a part of the row's key is null. */
+static inline bool keyspace_key_is_null(const struct keyspace *k, const uint32_t *columns, const struct event_store *s, struct event_ref e)
+{
+    for (uint32_t i = 0; i < k->plan->n_columns; i++) {
+        if (column_is_null(&s->segments[e.segment].columns[columns[i]], e.row)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static inline uint64_t keyspace_hash(int64_t key)
 {
     return mix64((uint64_t)key);

@@ -125,7 +125,7 @@ C_LAYERS = [
     ["arena", "bytes"],
     ["event_store", "plan", "timers", "exact", "agg_log"],
     ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results", "arrivals"],
-    ["nfa", "join_interval"],
+    ["nfa", "join_interval", "join_asof"],
 ]
 # A module in several files: they share its header.
 C_PARTS = {

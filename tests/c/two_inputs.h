@@ -36,7 +36,8 @@ static struct event_store stores[2];
 static int64_t keys_of[MOST_ROWS];
 static event_time_t times_of[MOST_ROWS];
 static uint64_t numbers_of[MOST_ROWS];
-static uint8_t valid_of[MOST_ROWS];
+static uint8_t valid_of[MOST_ROWS / 8 + 1];
+static uint64_t masks_of[MOST_ROWS]; /* bit 0: random */
 
 /* What a step takes: at most 8 rows and 8 watermarks. */
 static uint8_t step_inputs[8];
@@ -55,10 +56,11 @@ static void open_segment(unsigned side, uint32_t first, uint32_t n)
     struct segment *g = &stores[side].segments[id];
     g->times = times_of + first;
     g->positions = numbers_of + first;
+    g->masks = masks_of + first;
     g->n_rows = n;
     g->pinned = 1;
     struct column *key = &g->columns[key_column[side]];
-    *key = (struct column){.data = keys_of + first, .valid = valid_of, .valid_offset = 0, .type = COLUMN_I64};
+    *key = (struct column){.data = keys_of + first, .valid = valid_of, .valid_offset = (int64_t)first, .type = COLUMN_I64};
     step_arrivals.segments[side] = id;
 }
 
@@ -68,7 +70,6 @@ static void random_step(event_time_t now, event_time_t *watermark, uint32_t diso
     const uint32_t n = random_below(8);
     uint32_t n_marks = 0;
     step_first = n_model;
-    memset(valid_of, 0, sizeof valid_of);
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t at = n_model++;
         struct model_row *row = &model[at];
@@ -79,8 +80,9 @@ static void random_step(event_time_t now, event_time_t *watermark, uint32_t diso
         keys_of[at] = (int64_t)row->key * 1000003;
         times_of[at] = row->time;
         numbers_of[at] = at;
+        masks_of[at] = random_below(8) == 0;
         if (row->key != NO_KEY) {
-            valid_of[i / 8] |= (uint8_t)(1u << (i % 8));
+            valid_of[at / 8] |= (uint8_t)(1u << (at % 8));
         }
         step_inputs[i] = (uint8_t)row->side;
         step_rows[i] = i;
@@ -114,6 +116,7 @@ static void two_inputs_init(struct arena *a)
     arena_init(a);
     event_store_init(&stores[LEFT], a, 2, 1);
     event_store_init(&stores[RIGHT], a, 1, 1);
+    memset(valid_of, 0, sizeof valid_of);
     n_model = 0;
     next_origin = 0;
 }

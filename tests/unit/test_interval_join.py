@@ -13,7 +13,7 @@ from fyke import DefinitionError, SchemaError, StateError, col
 from fyke.join import Interval
 from fyke.operator import END, Batch
 from fyke.operators.interval_join import IntervalJoin
-from tests.unit.two_inputs import LEFT, RIGHT, Feed, Mark, Row, run
+from tests.unit.two_inputs import LEFT, RIGHT, Feed, Mark, Row, as_table, in_disorder, run, state_of
 
 pytestmark = pytest.mark.core
 
@@ -237,30 +237,16 @@ def test_a_restored_join_goes_on_as_if_nothing_had_happened(items, bounds, how, 
     assert run(other, feed, start=at, check=False) == rest
 
 
-def state_of(operator):
-    return {
-        name: (part.schema, part.to_pylist()) if isinstance(part, pa.RecordBatch) else part
-        for name, part in operator.export().items()
-    }
-
-
 @settings(max_examples=25)
 @given(st.integers(0, 2**32), bounds, hows)
 def test_all_pairs_are_those_of_sql(seed, bounds, how):
     """In disorder, and with a watermark that no row is behind; DuckDB joins the whole tables."""
     random_ = random.Random(seed)
     rows = [random_.choice([left, right])(random_.randrange(60), random_.choice("abcde"), i) for i in range(120)]
-    feed = []
-    for i, row in enumerate(rows):
-        feed.append(row)
-        least = min((r.time for r in rows[i + 1 :]), default=END)
-        feed += both(least - 1 if least < END else END)
-    found = run(join(*bounds, how), Feed(SCHEMAS, feed))
+    found = run(join(*bounds, how), Feed(SCHEMAS, in_disorder(rows)))
     tables = duckdb.connect()
     for side, name in ((LEFT, "l"), (RIGHT, "r")):
-        own = [row for row in rows if row.side == side]
-        columns = {f.name: pa.array([row.values[i] for row in own], f.type) for i, f in enumerate(SCHEMAS[side])}
-        tables.register(name, pa.table(columns | {"t": pa.array([row.time for row in own], pa.int64())}))
+        tables.register(name, as_table(rows, side, SCHEMAS[side]))
     kind = {"outer": "full"}.get(how, how)
     wanted = tables.sql(
         f"select coalesce(l.k, r.k), l.v, r.v, r.w from l {kind} join r "
@@ -305,7 +291,7 @@ def damaged():
     yield state | {"left": state["right"]}
     yield state | {"left.rows": rows.slice(0, 1)}
     yield state | {"left.rows": rows.take([1, 0])}
-    yield state | {"left.rows": rows.set_column(2, "matched", pa.array([7, 0], pa.uint8()))}
+    yield state | {"left.rows": rows.set_column(2, "flag", pa.array([7, 0], pa.uint8()))}
     yield state | {"left.rows": rows.set_column(1, "time", pa.array([-99, 0], pa.int64()))}
     yield state | {"left.rows": rows.set_column(1, "time", pa.array([None, 0], pa.int64()))}
     yield state | {"left.rows": rows.set_column(0, "number", pa.array([0, 1], pa.uint64()))}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fyke.operator import START, Batch, Marks
+from fyke.operator import END, START, Batch, Marks
 
 LEFT, RIGHT = 0, 1
 
@@ -90,3 +90,29 @@ def run(operator, feed, cuts=(), start=0, check=True):
 def values(table):
     """Give the rows of a table as tuples."""
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def state_of(operator):
+    """Give what an operator exports, in a form that can be compared."""
+    return {
+        name: (part.schema, part.to_pylist()) if isinstance(part, pa.RecordBatch) else part
+        for name, part in operator.export().items()
+    }
+
+
+def in_disorder(rows):
+    """Give rows with watermarks of both sides between them, as high as they can be without making a row late."""
+    items = []
+    for i, row in enumerate(rows):
+        items.append(row)
+        least = min((later.time for later in rows[i + 1 :]), default=None)
+        mark = END if least is None else least - 1
+        items += [Mark(LEFT, mark), Mark(RIGHT, mark)]
+    return items
+
+
+def as_table(rows, side, schema):
+    """Give the rows of a side as a table, with their times in the column `t`."""
+    own = [row for row in rows if row.side == side]
+    columns = {f.name: pa.array([row.values[i] for row in own], f.type) for i, f in enumerate(schema)}
+    return pa.table(columns | {"t": pa.array([row.time for row in own], pa.int64())})

@@ -7,29 +7,21 @@ semantics and the state are the kernel's, csrc/join_interval.h.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from fyke._core import IntervalJoinCore
 from fyke.duration import format_ns
-from fyke.errors import StateError
 from fyke.expr import Expr
 from fyke.join import Interval, check_how
-from fyke.operator import Batch, Output, State
-from fyke.operators.sides import Columns, Sides, natural
+from fyke.operators.joining import Joining
+from fyke.operators.sides import Sides
 
 __all__ = ["IntervalJoin"]
 
-_COUNTERS: Final = ("pairs", "alone", "late", "null_keys")
 
-
-class IntervalJoin:
-    """Joins two streams by an interval of time; an operator with the inputs left, right.
-
-    Side outputs: late_left and late_right (time <= the smaller watermark of both), errors_left and errors_right (a part
-    of the key is null).
+class IntervalJoin(Joining):
+    """Joins two streams by an interval of time. A row costs O(log n + its pairs), n rows held of its key and side.
 
     Args:
         definition: the interval.
@@ -41,6 +33,8 @@ class IntervalJoin:
         DefinitionError, SchemaError: the sides do not fit together.
     """
 
+    counted = ("pairs", "alone", "late", "null_keys")
+
     def __init__(
         self,
         definition: Interval,
@@ -51,26 +45,10 @@ class IntervalJoin:
     ) -> None:
         self.definition = definition
         self.how = check_how(how)
-        self.sides = Sides(left, right)
-        self.columns = Columns(self.sides, suffix)
-        self.core = IntervalJoinCore(
-            self.sides.left.store,
-            self.sides.right.store,
-            *definition.bounds,
-            how in ("left", "outer"),
-            how in ("right", "outer"),
-        )
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns of its results."""
-        return self.columns.schema
-
-    def step(self, inputs: Sequence[Batch]) -> Output:
-        """Take the next rows of both sides. O(log n + pairs) a row, n rows held of its key and side."""
-        merged, segments, arrivals = self.sides.take(inputs)
-        found = self.core.step(segments[0], segments[1], arrivals)
-        return self.columns.output(self.sides, inputs, merged, found)
+        sides = Sides(left, right)
+        outer = (how in ("left", "outer"), how in ("right", "outer"))
+        core = IntervalJoinCore(sides.left.store, sides.right.store, *definition.bounds, *outer)
+        super().__init__(sides, core, suffix)
 
     def describe(self) -> str:
         """Say what waits for what."""
@@ -86,44 +64,6 @@ class IntervalJoin:
             which = "a row of either side" if self.how == "outer" else f"a {self.how} row"
             lines.append(f"  {which} that has found no partner comes then, alone")
         return "\n".join(lines)
-
-    def statistics(self) -> dict[str, int]:
-        """Give counts since the start (pairs, alone, late, null_keys), and what is held (keys, rows, bytes)."""
-        counters = self.core.counters()
-        stores = [side.store.counters() for side in (self.sides.left, self.sides.right)]
-        counters["rows_left"], counters["rows_right"] = (store["rows"] for store in stores)
-        counters["bytes"] += sum(store["bytes"] + store["payload_bytes"] for store in stores)
-        return counters
-
-    def export(self) -> State:
-        """Give the whole state: rows that wait for partners, in the order of their arrival, watermarks, counts."""
-        meta, state = self.sides.export([self.core.held(0), self.core.held(1)])
-        counters = self.core.counters()
-        return {"join": meta | {name: counters[name] for name in _COUNTERS}, **state}
-
-    def restore(self, state: State) -> None:
-        """Take over what export gave; raises StateError if it is damaged or of something else."""
-        try:
-            meta: Any = state["join"]
-            counters = tuple(natural(meta, name) for name in _COUNTERS)
-            (left, (left_matched,)), (right, (right_matched,)) = self.sides.restore(meta, state, ["matched"])
-        except (KeyError, TypeError) as error:
-            raise StateError(f"the state of an interval join: {error!r} is missing or damaged") from None
-        if any((matched > 1).any() for matched in (left_matched, right_matched)):
-            raise StateError("section rows: matched is 0 or 1")
-        self.core.restore(
-            self.sides.merge.watermark,
-            left,
-            right,
-            np.ascontiguousarray(left_matched),
-            np.ascontiguousarray(right_matched),
-            counters,
-        )
-
-    def check(self) -> None:
-        """Walk all invariants; raises AssertionError with the broken one."""
-        reason = self.core.check()
-        assert reason is None, reason
 
 
 def _plus(ns: int) -> str:

@@ -98,7 +98,8 @@ class Merge:
         if not any(map(len, marks)):
             return Marks.none()
         before = self.watermark
-        origins = np.unique(np.concatenate([each.origins for each in marks]))
+        origins = np.sort(np.concatenate([each.origins for each in marks]), kind="stable")  # runs: merged, not sorted
+        origins = origins[np.append(True, origins[1:] != origins[:-1])]
         least = np.full(len(origins), END, np.int64)
         for i, each in enumerate(marks):
             known = np.concatenate([np.array([self.watermarks[i]], np.int64), each.times])

@@ -1,35 +1,30 @@
-"""The two sides of a join while it runs: what it reads of their rows, the rows it holds, and the columns it gives.
-
-The columns of a joined row are those of the left row, then those of the right row; a column of a name that is there
-already gets a suffix, and a key that is a plain column on both sides is there once, under its left name.
-"""
+"""The two sides of a join while it runs: what it reads of their rows, their common order, and the rows it holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from fyke import expr as ex
 from fyke._core import Arrivals, JoinFound, RowStore, Segment
 from fyke.batches import Encoder, Payloads
 from fyke.errors import DefinitionError, SchemaError, StateError
 from fyke.expr import Expr
-from fyke.operator import Batch, Output, State
+from fyke.operator import Batch, State
 from fyke.operators.merge import Merge, Merged
 from fyke.rowplan import compile_rows
 from fyke.schema import Schema
 
-__all__ = ["NONE", "Columns", "Side", "Sides", "rows_of"]
+__all__ = ["NONE", "Side", "Sides", "natural", "rows_of"]
 
 NONE: Final = 2**32 - 1
 """The segment of no row."""
 SIDES: Final = ("left", "right")
+_RECORDS: Final = pa.schema([("number", pa.uint64()), ("time", pa.int64()), ("flag", pa.uint8())])
+Flags: TypeAlias = npt.NDArray[np.uint8]
 
 
 class Side:
@@ -39,16 +34,17 @@ class Side:
         name: left or right, for errors.
         schema: its columns.
         keys: the parts of the key; none: all rows are of one key.
+        conditions: of single rows, each a bit of the row's mask.
 
     Raises:
-        SchemaError: a key and the schema do not meet.
+        SchemaError: a key or condition and the schema do not meet.
     """
 
-    def __init__(self, name: str, schema: pa.Schema, keys: Sequence[Expr]) -> None:
+    def __init__(self, name: str, schema: pa.Schema, keys: Sequence[Expr], conditions: Sequence[Expr] = ()) -> None:
         self.name = name
         self.schema = pa.schema([pa.field(field.name, field.type) for field in schema])
         self.keys = tuple(keys)
-        self.rows = compile_rows(Schema.from_arrow(schema), self.keys)
+        self.rows = compile_rows(Schema.from_arrow(schema), self.keys, (), conditions)
         self.encoder = Encoder(self.rows.plan, "", None, None)
         self.store = RowStore(self.rows.plan.tables, Payloads)
 
@@ -62,13 +58,19 @@ class Sides:
 
     Args:
         left, right: the schema and the keys of each side.
+        right_conditions: of single rows of the right side.
 
     Raises:
         DefinitionError: keys of different length. SchemaError: parts of them whose types cannot be equal.
     """
 
-    def __init__(self, left: tuple[pa.Schema, Sequence[Expr]], right: tuple[pa.Schema, Sequence[Expr]]) -> None:
-        self.left, self.right = Side("left", *left), Side("right", *right)
+    def __init__(
+        self,
+        left: tuple[pa.Schema, Sequence[Expr]],
+        right: tuple[pa.Schema, Sequence[Expr]],
+        right_conditions: Sequence[Expr] = (),
+    ) -> None:
+        self.left, self.right = Side("left", *left), Side("right", *right, right_conditions)
         self.merge = Merge(2)
         self.arrived = 0
         if len(self.left.keys) != len(self.right.keys):
@@ -120,39 +122,43 @@ class Sides:
         return out
 
     def export(self, held: Sequence[npt.NDArray[Any]]) -> tuple[dict[str, Any], State]:
-        """Give what JSON can say, and the held rows of each side with their records in the order of arrival."""
+        """Give what JSON can say, and the held rows of each side, in order of arrival, with number, time and flag."""
         state: State = {}
         for side, records in zip((self.left, self.right), held, strict=True):
             segments = side.store.segments
             numbers = _of_rows(segments, records, "positions", np.uint64)
             order = np.argsort(numbers)
             records, numbers = records[order], numbers[order]
-            columns = {"number": numbers, "time": _of_rows(segments, records, "times", np.int64)}
-            columns |= {name: records[name] for name in (records.dtype.names or ())[2:]}
+            columns = {
+                "number": numbers,
+                "time": _of_rows(segments, records, "times", np.int64),
+                "flag": records["flag"],
+            }
             state[side.name] = rows_of(segments, records["segment"], records["row"], side.schema)
             state[f"{side.name}.rows"] = pa.RecordBatch.from_pydict(columns)
         return {"arrived": self.arrived, "merge": self.merge.export()}, state
 
-    def restore(self, meta: Mapping[str, Any], state: State, extra: Sequence[str]) -> list[tuple[Segment, Any]]:
-        """Read what export gave: a Segment of each side's held rows, and their record columns named in `extra`."""
+    def restore(self, meta: Mapping[str, Any], state: State) -> list[tuple[Segment, Flags]]:
+        """Read what export gave: a Segment of each side's held rows, and their flags."""
         self.merge.restore(meta["merge"])
         self.arrived = natural(meta, "arrived")
         found = []
         for side in (self.left, self.right):
             payload, records = state[side.name], state[f"{side.name}.rows"]
-            types = [("number", pa.uint64()), ("time", pa.int64()), *((name, pa.uint8()) for name in extra)]
             if not isinstance(payload, pa.RecordBatch) or payload.schema != side.schema:
                 raise StateError(f"section {side.name}: these are not the columns of the {side.name} side")
-            if not isinstance(records, pa.RecordBatch) or records.schema != pa.schema(types):
+            if not isinstance(records, pa.RecordBatch) or records.schema != _RECORDS:
                 raise StateError(f"section {side.name}.rows: other columns than expected")
             if len(payload) != len(records) or any(column.null_count for column in records.columns):
                 raise StateError(f"section {side.name}.rows: rows are missing, or null")
-            numbers, times, *others = (column.to_numpy() for column in records.columns)
+            numbers, times, flags = (column.to_numpy() for column in records.columns)
             if (numbers[1:] <= numbers[:-1]).any() or (len(numbers) and numbers[-1] >= self.arrived):
                 raise StateError(f"section {side.name}.rows: arrival numbers are out of order")
-            found.append((side.segment(payload, times, numbers), others))
-        both = np.concatenate([segment.positions for segment, _ in found])
-        if len(np.unique(both)) < len(both):
+            if (flags > 1).any():
+                raise StateError(f"section {side.name}.rows: a flag is 0 or 1")
+            found.append((side.segment(payload, times, numbers), np.ascontiguousarray(flags)))
+        both = np.sort(np.concatenate([segment.positions for segment, _ in found]))
+        if (both[1:] == both[:-1]).any():
             raise StateError("an arrival number is there on both sides")
         return found
 
@@ -199,85 +205,3 @@ def rows_of(
     place = np.zeros(len(rows), np.int64)
     place[by_segment] = np.arange(len(by_segment))
     return together.combine_chunks().to_batches()[0].take(pa.array(place, mask=None if there.all() else ~there))
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """Where a column of a joined row comes from."""
-
-    name: str
-    type: pa.DataType
-    side: int
-    place: int
-    else_place: int = -1
-    """A key: the column of the right row that says it where there is no left row."""
-
-
-class Columns:
-    """The columns of joined rows.
-
-    Args:
-        sides: of the join.
-        suffix: what a right column gets whose name is there on the left.
-
-    Raises:
-        SchemaError: a name with the suffix is taken as well.
-    """
-
-    def __init__(self, sides: Sides, suffix: str) -> None:
-        left, right = sides.left, sides.right
-        once = {
-            one.name: other.name
-            for one, other in zip(left.keys, right.keys, strict=True)
-            if isinstance(one, ex.Column) and isinstance(other, ex.Column)
-        }
-        self.columns = []
-        for place, field in enumerate(left.schema):
-            other = right.schema.get_field_index(once[field.name]) if field.name in once else -1
-            self.columns.append(_Column(field.name, field.type, 0, place, other))
-        taken = set(left.schema.names)
-        for place, field in enumerate(right.schema):
-            if field.name in once.values():
-                continue
-            name = field.name + suffix if field.name in left.schema.names else field.name
-            if name in taken:
-                raise SchemaError(
-                    f'column "{field.name}" of the right side: "{name}" is there already; choose another suffix '
-                    f"than {suffix!r}, or rename it"
-                )
-            taken.add(name)
-            self.columns.append(_Column(name, field.type, 1, place))
-        self.schema = pa.schema([(column.name, column.type) for column in self.columns])
-
-    def gather(self, sides: Sides, found: JoinFound) -> pa.RecordBatch:
-        """Put joined rows together."""
-        records = found.rows
-        parts = [
-            rows_of(segments, records[f"{side.name}_segment"], records[f"{side.name}_row"], side.schema)
-            for segments, side in zip(found.segments, (sides.left, sides.right), strict=True)
-        ]
-        alone = records["left_segment"] == NONE
-        arrays = []
-        for column in self.columns:
-            values = parts[column.side].column(column.place)
-            if column.else_place >= 0 and alone.any():
-                other = parts[1].column(column.else_place)
-                values = pc.if_else(pa.array(alone), _as(other, column.type), values)
-            arrays.append(values)
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-
-    def output(self, sides: Sides, inputs: Sequence[Batch], merged: Merged, found: JoinFound) -> Output:
-        """Make the output of a step: joined rows with all watermarks, and the rows that took no part."""
-        side = sides.side_outputs(inputs, merged, found)
-        if len(found.rows) == 0:
-            return Output(Batch.empty(self.schema, merged.marks), side)
-        times, origins = np.ascontiguousarray(found.rows["time"]), np.ascontiguousarray(found.rows["origin"])
-        return Output(Batch(self.gather(sides, found), times, origins, merged.marks), side)
-
-
-def _as(values: pa.Array, type_: pa.DataType) -> pa.Array:
-    if values.type == type_:
-        return values
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    return values.dictionary_encode().cast(type_) if pa.types.is_dictionary(type_) else values.cast(type_)
