@@ -12,15 +12,17 @@ from typing import Any
 import pyarrow as pa
 
 from fyke import DefinitionError, col
-from fyke.join import Interval
+from fyke.join import AsOf, Interval
+from fyke.operators.asof_join import AsOfJoin
 from fyke.operators.interval_join import IntervalJoin
+from fyke.operators.joining import Joining
 from tests.oracle.windows import watermark_of
 from tests.unit.two_inputs import LEFT, RIGHT, Feed, Mark, Ran, Row, run
 
 from .cases import Case
 from .join_cases import Pairs
 
-SCHEMA = pa.schema([("key", pa.string()), ("id", pa.int64())])
+SCHEMA = pa.schema([("key", pa.string()), ("id", pa.int64()), ("v", pa.int64())])
 SIDES = {"l": LEFT, "r": RIGHT}
 
 
@@ -35,12 +37,15 @@ def run_join_on_engine(case: Case, batch: str | None = None) -> Pairs:
     return Pairs(rows_of(ran), ids_of(ran, "late"))
 
 
-def operator_for(case: Case) -> IntervalJoin:
-    """Make the operator of a case."""
+def operator_for(case: Case) -> Joining:
+    """Make the operator of a case; `asof` is fyke's own kind."""
     given = case["join"]
+    sides = (SCHEMA, [col.key]), (SCHEMA, [col.key])
+    if given["kind"] == "asof":
+        return AsOfJoin(AsOf(given["tolerance"]), *sides, given["how"], delete=col.v < 0 if given["delete"] else None)
     inclusive = given.get("lower_inclusive", True), given.get("upper_inclusive", True)
     definition = Interval(given["lower"], given["upper"], *inclusive)
-    return IntervalJoin(definition, (SCHEMA, [col.key]), (SCHEMA, [col.key]), given.get("how", "inner"))
+    return IntervalJoin(definition, *sides, given.get("how", "inner"))
 
 
 def feed_of(case: Case) -> Feed:
@@ -50,7 +55,7 @@ def feed_of(case: Case) -> Feed:
         [
             Mark(SIDES[item["side"]], watermark_of(item))
             if "watermark" in item
-            else Row(SIDES[item["side"]], item["t"], (item["key"], at))
+            else Row(SIDES[item["side"]], item["t"], (item["key"], at, item["v"]))
             for at, item in enumerate(case["input"])
         ],
     )
@@ -64,7 +69,7 @@ def cuts(n: int, batch: str | None) -> range:
 
 def rows_of(ran: Ran) -> list[dict[str, Any]]:
     """Give joined rows as a corpus does."""
-    return [{"l": left, "r": right, "ts": time, "at": origin} for origin, time, (_, left, right) in ran.rows]
+    return [{"l": left, "r": right, "ts": time, "at": origin} for origin, time, (_, left, _, right, _) in ran.rows]
 
 
 def ids_of(ran: Ran, output: str) -> list[int]:

@@ -154,3 +154,35 @@ def run_windowed(case: dict[str, Any], windows: WindowOperator) -> JoinOutcome:
             outcome.results += [Joined(*pair, fired.bounds[1] - 1, fired.at) for pair in pairs]
     outcome.dropped = windows.outcome.late
     return outcome
+
+
+def run_asof(case: dict[str, Any]) -> JoinOutcome:
+    """Join each left element with the latest right one of its key that is not after it, nor too far before it.
+
+    `tolerance` is None for any; `how` inner or left; with `delete` a right element whose v is below 0 says that its key
+    has no right element any more. An element comes with the watermark that passes it, in the order of time and arrival.
+    """
+    join = case["join"]
+    both, reached = BothWatermarks(), MIN
+    outcome = JoinOutcome()
+    taken: dict[str, list[Element]] = {side: [] for side in SIDES}
+    marks = []
+    for at, item in enumerate(case["input"]):
+        if "watermark" in item:
+            reached = both.rise(item["side"], watermark_of(item))
+            marks.append((reached, at))
+        elif item["t"] <= reached:
+            outcome.late.append(at)
+        else:
+            taken[item["side"]].append(Element(at, item["t"], item["key"], item["v"], item["side"]))
+    for left in sorted(taken["l"], key=lambda e: (e.t, e.id)):
+        releases = [at for watermark, at in marks if watermark >= left.t]
+        before = [e for e in taken["r"] if e.key == left.key and e.t <= left.t]
+        right = max(before, key=lambda e: (e.t, e.id), default=None)
+        if right is not None and (
+            (join["tolerance"] is not None and left.t - right.t > join["tolerance"]) or (join["delete"] and right.v < 0)
+        ):
+            right = None
+        if releases and (right is not None or join["how"] == "left"):
+            outcome.results.append(Joined(left.id, None if right is None else right.id, left.t, releases[0]))
+    return outcome

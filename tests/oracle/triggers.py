@@ -20,6 +20,7 @@ class Pane:
     counted: int = 0  # count trigger: elements since it last fired
     early: int | None = None  # continuous trigger: the last early firing that was planned
     revision: int = 0
+    ending: bool = False  # continuous trigger on a global window: the firing that is planned is the last
     home: Bounds = None  # sessions in Flink: under which window's name the elements are stored
 
     @property
@@ -73,7 +74,7 @@ class Firing:
         """Say whether the pane fires at the time it has set an alarm for."""
         if not self.at_the_end:
             return False
-        if time == pane.last:
+        if time == pane.last or pane.ending:
             return True
         if time == pane.early:
             self.plan(pane, time)
@@ -84,6 +85,10 @@ class Firing:
         """Leave out all but the last of the early firings that the watermark jumps over, the end included (C)."""
         early = pane.early
         if early not in pane.alarms or early > watermark:
+            return
+        if pane.bounds is None and watermark == MAX:
+            pane.ending = True  # the end of the input: the next firing is the last
+            pane.alarms = {early}
             return
         pane.alarms.remove(early)
         jumped = (watermark - early) // self.trigger.interval

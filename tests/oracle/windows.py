@@ -70,6 +70,7 @@ class WindowOperator:
         self.firing = Firing(definition.trigger, profile)
         self.panes: list[Pane] = []
         self.watermark = MIN
+        self.reached = MIN  # the watermark before what comes out now
         self.at = -1
         self.outcome = WindowOutcome()
 
@@ -179,7 +180,7 @@ class WindowOperator:
         self.at = at
         if watermark <= self.watermark:
             return
-        before, self.watermark = self.watermark, watermark
+        self.watermark = watermark
         if self.profile.plain_continuous:
             for pane in self.panes:
                 self.firing.leap(pane, watermark)
@@ -187,15 +188,16 @@ class WindowOperator:
             time, *_, i = min(due)
             if time > watermark:
                 break
-            self.wake(self.panes[i], time, max(time, before + 1))
+            self.wake(self.panes[i], time, max(time, self.reached + 1))
         if watermark == MAX and not self.definition.timed:
             self.end()
+        self.reached = watermark
 
     def wake(self, pane: Pane, time: int, told: int) -> None:
         """Let an alarm of the pane go off; `told` is the time that a result has."""
         pane.alarms.remove(time)
         if self.firing.on_alarm(pane, time):
-            self.fire(pane, told, ending=time == pane.last)
+            self.fire(pane, told, ending=time == pane.last or pane.ending)
         if self.definition.timed and time == self.deletion(pane):
             if self.closes():
                 self.fire(pane, told, closing=True)
@@ -229,10 +231,13 @@ class WindowOperator:
             return
         final = closing or self.definition.kind.startswith("count") or self.definition.trigger.purge
         final = final or (ending and self.definition.lateness == 0)
+        if final:  # what is final is good for the next operator, so it is not late there
+            time = min(max(time, self.reached + 1), MAX)
         elements = tuple(pane.elements)
         result = WindowResult(pane.key, pane.bounds, elements, pane.revision, final, time, self.at, closing, caused)
         self.outcome.results.append(result)
-        pane.revision += 1
+        if not self.definition.kind.startswith("count"):  # there each result is of another window
+            pane.revision += 1
         if self.definition.trigger.purge:
             pane.elements = []
 

@@ -22,6 +22,14 @@ def intervals(draw: st.DrawFn) -> Json:
 
 
 @st.composite
+def asofs(draw: st.DrawFn) -> Json:
+    """An as-of join, with and without rows that delete."""
+    tolerance = draw(st.one_of(st.none(), st.integers(0, 8)))
+    how, delete = draw(st.sampled_from(["inner", "left"])), draw(st.booleans())
+    return {"kind": "asof", "tolerance": tolerance, "how": how, "delete": delete}
+
+
+@st.composite
 def inputs(draw: st.DrawFn, keys: str = "ab", longest: int = 40) -> list[Json]:
     """Elements and watermarks of both sides: times that rise and jitter, watermarks near the elements before."""
     jitter = draw(st.integers(0, 8))
@@ -34,7 +42,7 @@ def inputs(draw: st.DrawFn, keys: str = "ab", longest: int = 40) -> list[Json]:
         side = "lr"[shape % 2]
         if shape < 6:
             t = now - (place if place <= jitter else 0)
-            items.append({"side": side, "t": t, "key": keys[place % len(keys)], "v": place})
+            items.append({"side": side, "t": t, "key": keys[place % len(keys)], "v": place - 3})
         elif shape < 8:
             items.append({"side": side, "watermark": now + off - jitter})
         else:
