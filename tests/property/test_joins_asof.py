@@ -1,4 +1,4 @@
-"""The as-of join gives what the oracle gives, in its order, whatever the batches, the arrival order and the restarts."""
+"""The as-of join gives what the oracle gives, in its order, whatever the batches and the arrival order."""
 
 from __future__ import annotations
 
