@@ -1,5 +1,6 @@
 """Sinks: what is written can be read back, in every format, and nesting and times come out readable."""
 
+import contextlib
 import datetime
 import gzip
 import json
@@ -10,7 +11,9 @@ import pytest
 
 from fyke.errors import DataError
 from fyke.io import Sink
+from fyke.io.collect import MemorySink
 from fyke.io.files import open_log
+from fyke.io.rows import to_rows
 from fyke.io.sinks import open_sink
 
 UTC = datetime.UTC
@@ -121,3 +124,79 @@ def test_gzip_output_is_gzip(tmp_path):
     sink.write(pa.table({"a": [1]}))
     sink.close()
     assert gzip.decompress((tmp_path / "m.jsonl.gz").read_bytes()) == b'{"a":1}\n'
+
+
+@pytest.mark.parametrize(
+    "name", ["m.jsonl", "m.csv", "m.jsonl.gz", "m.csv.bz2", "m.jsonl.xz", "m.jsonl.zst", "m.parquet"]
+)
+def test_a_full_disk_is_an_error_that_names_the_file_and_the_sink_can_be_closed(tmp_path, name):
+    (tmp_path / name).symlink_to("/dev/full")
+    sink = open_sink(tmp_path / name)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        write_and_close(sink, pa.table({"a": [str(n) for n in range(100_000)]}))
+    assert error.value.filename == str(tmp_path / name)
+    with contextlib.suppress(OSError):  # what is still in buffers cannot be written either
+        sink.close()
+    sink.close()
+
+
+def write_and_close(sink, table):
+    sink.write(table)
+    sink.flush()
+    sink.close()
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.csv"])
+def test_what_was_flushed_can_be_read_before_the_sink_is_closed(tmp_path, name):
+    sink = open_sink(tmp_path / name)
+    sink.write(pa.table({"a": [1]}))
+    sink.flush()
+    assert [row for batch in open_log(tmp_path / name) for row in batch.rows.to_pylist()] == [{"a": 1}]
+    sink.close()
+
+
+def test_python_rows_have_datetimes_rounded_down_to_microseconds_at_any_depth():
+    ns = pa.timestamp("ns", "UTC")
+    table = pa.table(
+        {
+            "at": pa.array([1_999, -1, None], ns),
+            "took": pa.array([1_999, -1, None], pa.duration("ns")),
+            "clock": pa.array([1_999, 0, None], pa.time64("ns")),
+            "within": pa.array([[{"at": 1_999}], [], None], pa.list_(pa.struct([("at", ns)]))),
+        }
+    )
+    one, before = datetime.timedelta(microseconds=1), datetime.timedelta(microseconds=-1)
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=UTC)
+    assert list(to_rows(table)) == [
+        {"at": epoch + one, "took": one, "clock": datetime.time(0, 0, 0, 1), "within": [{"at": epoch + one}]},
+        {"at": epoch + before, "took": before, "clock": datetime.time(0), "within": []},
+        {"at": None, "took": None, "clock": None, "within": None},
+    ]
+    assert type(next(to_rows(table))["at"]) is datetime.datetime
+
+
+def test_memory_by_id_gives_arrays_and_stays_small_under_many_updates():
+    sink = MemorySink(id=["key"])
+    for n in range(50):
+        sink.write(pa.table({"key": ["a", "b"] * 5_000, "n": range(n, n + 10_000)}))
+        assert sum(table.num_rows for table in sink._tables) < 2 * 65_536
+    arrays = sink.to_numpy()
+    assert arrays["key"].tolist() == ["a", "b"]
+    assert arrays["n"].dtype == "int64"
+    assert arrays["n"].tolist() == [49 + 9_998, 49 + 9_999]
+    assert len(sink) == 2
+
+
+def test_an_id_that_is_not_there_is_an_error_that_lists_the_columns():
+    with pytest.raises(DataError, match="memory: no column `kee`; the columns are key, n"):
+        MemorySink(id=["kee"]).write(pa.table({"key": [1], "n": [1]}))
+    with pytest.raises(DataError, match="column `key` is list<.*>, which cannot identify a row"):
+        MemorySink(id=["key"]).write(pa.table({"key": [[1]]}))
+    with pytest.raises(DataError, match="results of other types than before"):
+        list(written(MemorySink(), pa.table({"key": [1]}), pa.table({"key": ["x"]})))
+
+
+def written(sink, *tables):
+    for table in tables:
+        sink.write(table)
+    return sink

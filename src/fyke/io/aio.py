@@ -102,6 +102,8 @@ class AsyncQueueSource:
             gather.tick(loop.time())
             return
         self._keep(getter)
+        if getter.cancelled() and not self._is_closed:
+            raise asyncio.CancelledError
         while self._queue is not None and not (self._queue.empty() or gather.has_ended or gather.is_ready):
             gather.add(self._queue.get_nowait(), loop.time())
 
@@ -117,12 +119,11 @@ class AsyncQueueSource:
             return error
 
     def _keep(self, getter: "asyncio.Task[Any]") -> None:
-        """Take what the task got, if it got anything."""
-        self._getter = None
-        if not getter.cancelled():
-            self._gather.add(getter.result(), getter.get_loop().time())
-        elif not self._is_closed:
-            raise asyncio.CancelledError
+        """Take what the task got, if it got anything, and once only."""
+        if self._getter is getter:
+            self._getter = None
+            if not getter.cancelled():
+                self._gather.add(getter.result(), getter.get_loop().time())
 
     async def _withdraw(self) -> None:
         """Stop waiting for an arrival; one that came in the same moment is kept."""
@@ -130,10 +131,7 @@ class AsyncQueueSource:
         if getter is not None:
             getter.cancel()
             await asyncio.wait({getter})
-            if self._getter is getter:
-                self._getter = None
-                if not getter.cancelled():
-                    self._keep(getter)
+            self._keep(getter)
 
 
 class AsyncQueueSink:
