@@ -97,7 +97,16 @@ def row_ids(table: pa.Table, columns: Sequence[str], name: str) -> list[tuple[An
     Raises:
         DataError: the table lacks one of them, or it cannot be compared; names it.
     """
-    parts = []
+    return list(zip(*id_columns(table, columns, name), strict=True)) if columns else [()] * table.num_rows
+
+
+def id_columns(table: pa.Table, columns: Sequence[str], name: str) -> list[list[Any]]:
+    """Return the values of these columns, each as a list, times as integers.
+
+    Raises:
+        DataError: as `row_ids`.
+    """
+    found = []
     for column in columns:
         if column not in table.column_names:
             raise DataError(f"{name}: no column `{column}`; the columns are {', '.join(table.column_names)}")
@@ -106,8 +115,8 @@ def row_ids(table: pa.Table, columns: Sequence[str], name: str) -> list[tuple[An
             raise DataError(f"{name}: column `{column}` is {values.type}, which cannot identify a row")
         if pa.types.is_temporal(values.type):
             values = values.cast(pa.int32() if values.type.bit_width == 32 else pa.int64())
-        parts.append(values.to_pylist())
-    return list(zip(*parts, strict=True)) if parts else [()] * table.num_rows
+        found.append(values.to_pylist())
+    return found
 
 
 def map_leaves(column: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
@@ -130,4 +139,4 @@ def _offsets(column: pa.ListArray) -> pa.Array:
     return pa.array([offset if ok else None for offset, ok in zip(offsets, [*valid, True], strict=True)], pa.int32())
 
 
-__all__ = ["as_table", "batches_of", "concat", "is_table", "map_leaves", "record_batch", "row_ids"]
+__all__ = ["as_table", "batches_of", "concat", "id_columns", "is_table", "map_leaves", "record_batch", "row_ids"]
