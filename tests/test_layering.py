@@ -39,6 +39,7 @@ LAYERS = [
 # Stand beside the layers: they import nothing of the package but what is named here.
 BESIDE = {
     "io": {"duration", "errors", "io"},
+    "kafka": {"errors", "kafka"},  # clients of a broker: what is read and written is none of its business
     "generate": {"errors"},
     "replay": {"io", "duration", "engine", "errors", "expr", "match", "matching", "pattern", "schema"},
     "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},

@@ -138,7 +138,7 @@ def test_a_member_that_slept_through_its_session_cannot_commit(brokers, make_top
     """Stopped with SIGSTOP in the middle of a transaction; another member takes over and commits; then it goes on."""
     source, out, group = make_topic(), make_topic(), clients.new_name("group")
     clients.produce(brokers, source, [b"a", b"b", b"c"])
-    settings = clients.join_settings(brokers, group, protocol)
+    settings = clients.join_settings(brokers, group, protocol, session_ms=2500)
     zombie = subprocess.Popen(
         [sys.executable, "-c", ZOMBIE, brokers, group, source, out, repr(settings)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=os.getcwd(),
