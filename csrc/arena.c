@@ -9,6 +9,7 @@
 
 #define FIRST_CHUNK ((size_t)1 << 16)
 #define HUGE_PAGE ((size_t)1 << 21)
+#define LINE ((size_t)64)
 
 /* Big blocks are asked for in huge pages: a step touches a handful of places all over them, and page walks would cost more than the
  * step itself (measured: the V-shape benchmark, 10,000 keys). */
@@ -25,7 +26,7 @@ static void *big_alloc(size_t size)
         return p;
     }
 #endif
-    return malloc(size);
+    return aligned_alloc(LINE, (size + LINE - 1) & ~(LINE - 1));
 }
 
 /* Under ASan a freed block is poisoned, so that free lists do not hide a use after free. */
@@ -148,17 +149,6 @@ void arena_free(struct arena *a, void *p, size_t size)
 
 void *arena_resize(struct arena *a, void *p, size_t old_size, size_t new_size)
 {
-    if (old_size > ARENA_SMALL && new_size > ARENA_SMALL && new_size < HUGE_PAGE / 2) {
-        if (fails_now(a)) {
-            return NULL;
-        }
-        void *q = realloc(p, new_size);
-        if (q != NULL) {
-            a->bytes_used += new_size - old_size;
-            a->bytes_held += new_size - old_size;
-        }
-        return q;
-    }
     void *q = arena_alloc(a, new_size);
     if (q != NULL && p != NULL) {
         memcpy(q, p, old_size < new_size ? old_size : new_size);

@@ -1,7 +1,8 @@
 /* The one allocation seam: sized allocation with free lists, and a count of the bytes in use.
  *
  * Sizes up to ARENA_SMALL are rounded up to a class (16, 32, ... by 16 up to 256, then powers of two) and cut from chunks; freed
- * blocks go to their class's list. Larger blocks come from malloc, the biggest in huge pages. Callers pass the size they asked for when they free.
+ * blocks go to their class's list. Larger blocks come from the system, on cache lines, the biggest in huge pages. Callers pass the size
+ * they asked for when they free.
  * `fail_after` lets tests make the n-th allocation from now fail (0: never).
  */
 #ifndef FYKE_ARENA_H
@@ -27,7 +28,7 @@ struct arena {
 void arena_init(struct arena *a);
 void arena_free_all(struct arena *a);
 
-/* NULL if there is no memory; 16-byte aligned; not cleared. */
+/* NULL if there is no memory; 16-byte aligned, to a cache line above ARENA_SMALL; not cleared. */
 MUST_CHECK void *arena_alloc(struct arena *a, size_t size);
 void arena_free(struct arena *a, void *p, size_t size);
 /* Moves the block; on failure returns NULL and leaves the old block as it was. */

@@ -21,6 +21,16 @@ cdef object _held_in_order(RawResults found):
     return found
 
 
+cdef int _count_orders(list nodes, first_node, list runs, first_run, list held, first_held) except -1:
+    """What one key holds is ordered by release; only that is written: 1, 2, ... for its events, whatever came between them."""
+    orders = sorted({order for _, _, _, order in nodes[first_node:]})
+    count = {order: i + 1 for i, order in enumerate(orders)}
+    nodes[first_node:] = [(event, parent, stage, count[order]) for event, parent, stage, order in nodes[first_node:]]
+    runs[first_run:] = [(r[0], count[r[1]], *r[2:]) for r in runs[first_run:]]
+    held[first_held:] = [(h[0], count[h[1]], h[2]) for h in held[first_held:]]
+    return 0
+
+
 cdef class Core:
     """The engine proper. Not thread-safe: a second thread that enters gets an error, not a race.
 
@@ -401,6 +411,9 @@ cdef class Core:
                 rn = run_at(self.nfa.keyed[i].runs, run_size(&self.nfa, self.nfa.keyed[i].pattern), k)
                 if rn.node & SINGLE:
                     self._visit(&rn.only, base, mark, place, to)
+        for i in range(self.nfa.strict.n_records):
+            for k in range(strict_at(&self.nfa.strict, i).n_events):
+                self._visit(strict_event(strict_at(&self.nfa.strict, i), k), base, mark, place, to)
         for i in range(self.reorder.head, self.reorder.tail):
             self._visit(&self.reorder.items[i].event, base, mark, place, to)
         for k in range(self.plan.n_keyspaces):
@@ -443,8 +456,9 @@ cdef class Core:
         return {
             "rows": self.rows_seen, "late": self.late_seen, "waiting": reorder_size(&self.reorder), "stepped": c.rows_stepped,
             "null_keys": c.null_keys, "matches": c.matches, "timeouts": c.timeouts, "pruned": c.pruned, "stopped": c.stopped,
-            "dropped_partials": c.dropped_partials, "expired_keys": c.expired_keys, "partials": self.nfa.n_runs,
-            "held": self.nfa.n_held, "keys": keys, "timers": self.nfa.timers.n, "nodes": self.nfa.graph.n_live, "single": self.nfa.n_single,
+            "dropped_partials": c.dropped_partials, "expired_keys": c.expired_keys, "partials": self.nfa.n_runs + self.nfa.strict.n_runs,
+            "held": self.nfa.n_held, "keys": keys, "timers": self.nfa.timers.n + self.nfa.strict_timers.n, "nodes": self.nfa.graph.n_live, "single": self.nfa.n_single,
+            "strict": self.nfa.strict.n_live,
             "segments": len(self.segments), "pinned_rows": self.pinned_rows, "payload_bytes": self.nfa.payload_bytes,
             "bytes": self.arena.bytes_used, "compactions": self.compactions,
         }
@@ -467,7 +481,7 @@ cdef class Core:
                     lags += 1
                 if space.table[i] != 0 and space.slots[space.table[i] - 1].users == 0:
                     return "a key without users is still there"
-        if live != self.nfa.graph.n_live + self.nfa.n_single + reorder_size(&self.reorder) + lags:
+        if live != self.nfa.graph.n_live + self.nfa.n_single + strict_references(&self.nfa.strict) + reorder_size(&self.reorder) + lags:
             return "an event is held by nobody, or by one too many"
         for i in range(self.reorder.head + 1, self.reorder.tail):
             if self.reorder.items[i].time < self.reorder.items[i - 1].time:
@@ -488,6 +502,7 @@ cdef class Core:
         cdef list nodes = [], runs = [], registers = [], held = [], keyed_rows = [], lags = [], waits = []
         cdef uint32_t i, j, k, r, at
         cdef keyed *kd
+        cdef keyed unpacked
         cdef run *rn
         cdef size_t size
         cdef keyspace *space
@@ -510,10 +525,15 @@ cdef class Core:
 
         self._enter()
         try:
-            living = [(self.nfa.keyed[i].birth, i) for i in range(self.nfa.n_keyed)
+            living = [(self.nfa.keyed[i].birth, i, False) for i in range(self.nfa.n_keyed)
                       if self.nfa.keyed[i].runs != NULL or self.nfa.keyed[i].held != NULL]
-            for _, index in sorted(living):
-                kd = &self.nfa.keyed[<uint32_t> index]
+            living += [(strict_at(&self.nfa.strict, i).birth, i, True) for i in range(self.nfa.strict.n_records)
+                       if strict_at(&self.nfa.strict, i).bits != 0]
+            for _, index, is_strict in sorted(living):
+                kd = &unpacked if is_strict else &self.nfa.keyed[<uint32_t> index]
+                if is_strict and nfa_strict_unpack(&self.nfa, index, &unpacked):
+                    raise MemoryError
+                first_node, first_run, first_held, known = len(nodes), len(runs), len(held), len(node_numbers)
                 overdue = -1 if kd.overdue_after == <uint64_t> NO_POSITION else kd.overdue_after
                 keyed_rows.append((kd.pattern, kd.n_runs, kd.n_held, kd.last_time, overdue))
                 size = run_size(&self.nfa, kd.pattern)
@@ -532,6 +552,11 @@ cdef class Core:
                     registers += values
                 for j in range(kd.n_held):
                     held.append((kd.held[j].start_time, kd.held[j].start_order, node_number(kd.held[j].node)))
+                if is_strict:
+                    nfa_strict_repack(&self.nfa, &unpacked)
+                    while len(node_numbers) > known:
+                        node_numbers.popitem()  # its nodes are gone again
+                _count_orders(nodes, first_node, runs, first_run, held, first_held)
             for k in range(self.plan.n_keyspaces):
                 space = &self.nfa.keyspaces[k]
                 for i in range(space.table_size):
@@ -651,6 +676,9 @@ cdef class Core:
                     opened = True
                 if nfa_restore_held(&self.nfa, id, c):
                     raise MemoryError
+            if self.plan.patterns[<uint32_t> p].strategy == STRATEGY_STRICT:
+                self._check_status(nfa_strict_adopt(&self.nfa, id))
+                continue
             self.nfa.keyed[id].last_time = last_time
             if nfa_settle(&self.nfa, id):
                 raise MemoryError
@@ -677,6 +705,13 @@ cdef class Core:
         for item in batches:
             self._unpin(item)
         self._sweep()
+        return 0
+
+    cdef int _check_status(self, status st) except -1:
+        if st == STATUS_BAD_SNAPSHOT:
+            raise StateError("the runs of a key are not those of a strict sequence")
+        if st:
+            raise MemoryError
         return 0
 
     cdef uint32_t _open_keyed(self, uint32_t pattern_index, uint32_t node) except? 0xFFFFFFFF:

@@ -70,6 +70,7 @@ cdef extern from "event_store.h" nogil:
 cdef extern from "plan.h" nogil:
     cdef enum:
         NO_PROGRAM
+        STRATEGY_STRICT
     cdef struct program:
         pass
     cdef struct pattern:
@@ -78,6 +79,7 @@ cdef extern from "plan.h" nogil:
         uint32_t n_stages
         uint32_t keyspace
         uint32_t n_registers
+        uint32_t strategy
     cdef struct plan_state "state":
         uint32_t kind
     cdef struct keyspace_plan:
@@ -195,6 +197,19 @@ cdef extern from "results.h" nogil:
         result_event *events
         uint32_t n_events
 
+cdef extern from "strict.h" nogil:
+    cdef struct strict_key:
+        uint32_t bits
+        uint8_t n_events
+        uint64_t birth
+    cdef struct strict_keys:
+        uint32_t n_records
+        uint32_t n_live
+        uint64_t n_runs
+    strict_key *strict_at(const strict_keys *s, uint32_t id)
+    event_ref *strict_event(strict_key *k, uint32_t back)
+    uint64_t strict_references(const strict_keys *s)
+
 cdef extern from "nfa.h" nogil:
     cdef enum:
         NO_POSITION
@@ -242,6 +257,8 @@ cdef extern from "nfa.h" nogil:
         match_graph graph
         keyspace *keyspaces
         timers timers
+        strict_keys strict
+        timers strict_timers
         results results
         nfa_counters counters
         failure failure
@@ -273,3 +290,7 @@ cdef extern from "nfa.h" nogil:
     bint nfa_has_keyed(const nfa *n, uint32_t pattern, uint32_t slot)
     status nfa_open_keyed(nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id)
     status nfa_settle(nfa *n, uint32_t id)
+    # strict sequences as runs, and back
+    status nfa_strict_unpack(nfa *n, uint32_t id, keyed *k)
+    void nfa_strict_repack(nfa *n, keyed *k)
+    status nfa_strict_adopt(nfa *n, uint32_t keyed_id)

@@ -170,6 +170,8 @@ static enum status insert_key(struct keyspace *k, uint64_t hash, int64_t number,
     s->users = 0;
     s->last = (struct event_ref){UINT32_MAX, 0};
     s->last_time = TIME_MIN;
+    memset(s->last_values, 0, sizeof s->last_values);
+    s->last_nulls = UINT64_MAX;
     uint32_t at = (uint32_t)hash & (k->table_size - 1);
     while (k->table[at] != 0) {
         at = (at + 1) & (k->table_size - 1);

@@ -14,6 +14,8 @@
 #define KEY_NULL (UINT32_MAX - 1)
 #define NOT_LOOKED_UP (UINT32_MAX - 2) /* what a caller keeps in place of a slot */
 
+#define LAG_VALUES 2
+
 struct key_slot {
     uint64_t hash;
     union {
@@ -24,7 +26,11 @@ struct key_slot {
     uint32_t users; /* patterns with state for the key, plus one for the lag; a free slot links the next one here */
     struct event_ref last; /* lag: the key's latest event; NO_SEGMENT: none */
     event_time_t last_time;
+    uint64_t last_values[LAG_VALUES]; /* of the columns that conditions read of it, so that its segment need not be touched */
+    uint64_t last_nulls;              /* a bit each; all set where there is no event */
 };
+
+_Static_assert(sizeof(struct key_slot) == 64, "a key slot is a cache line");
 
 struct keyspace {
     struct arena *arena;

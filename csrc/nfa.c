@@ -22,6 +22,7 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
     n->events = events;
     n->options = *options;
     timers_init(&n->timers, arena);
+    timers_init(&n->strict_timers, arena);
     n->largest_run = sizeof(struct run);
     for (uint32_t p = 0; p < plan->n_patterns; p++) {
         if (run_size(n, p) > n->largest_run) {
@@ -34,7 +35,6 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
     }
     const size_t words = plan->mask_words;
     n->keyspaces = alloc_zeroed(arena, plan->n_keyspaces * sizeof *n->keyspaces);
-    n->lag_timers = alloc_zeroed(arena, plan->n_keyspaces * sizeof *n->lag_timers);
     n->slots = alloc_zeroed(arena, plan->n_keyspaces * sizeof *n->slots);
     n->heads = alloc_zeroed(arena, plan->n_patterns * sizeof *n->heads);
     n->head_capacities = alloc_zeroed(arena, plan->n_patterns * sizeof *n->head_capacities);
@@ -53,7 +53,7 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
     n->chunk_previous = alloc_zeroed(arena, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_previous);
     n->chunk_hashes = alloc_zeroed(arena, VM_BLOCK * sizeof *n->chunk_hashes);
     n->chunk_slots = alloc_zeroed(arena, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_slots);
-    if (n->decisions == NULL || n->branching == NULL || n->open == NULL || n->chunk_hashes == NULL || n->chunk_slots == NULL || n->keyspaces == NULL || n->lag_timers == NULL || n->slots == NULL || n->heads == NULL || n->head_capacities == NULL ||
+    if (n->decisions == NULL || n->branching == NULL || n->open == NULL || n->chunk_hashes == NULL || n->chunk_slots == NULL || n->keyspaces == NULL || n->slots == NULL || n->heads == NULL || n->head_capacities == NULL ||
         n->condition_values == NULL || n->condition_stamps == NULL || n->start_run == NULL || n->care == NULL ||
         n->chunk_masks == NULL || n->chunk_refs == NULL || n->chunk_previous == NULL) {
         return STATUS_NO_MEMORY;
@@ -70,11 +70,16 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
     }
     enum status st = match_graph_init(&n->graph, arena, events);
     for (uint32_t i = 0; i < plan->n_keyspaces && st == STATUS_OK; i++) {
-        timers_init(&n->lag_timers[i], arena);
         st = keyspace_init(&n->keyspaces[i], arena, plan, i);
     }
     if (st == STATUS_OK) {
         st = vm_init(&n->vm, arena, plan->max_registers);
+    }
+    if (st == STATUS_OK) {
+        st = nfa_lag_init(n);
+    }
+    if (st == STATUS_OK) {
+        st = nfa_strict_init(n);
     }
     return st == STATUS_OK ? nfa_decide(n) : st;
 }
@@ -98,11 +103,9 @@ void nfa_free(struct nfa *n)
     }
     for (uint32_t i = 0; i < plan->n_keyspaces && n->keyspaces != NULL; i++) {
         keyspace_free(&n->keyspaces[i]);
-        timers_free(&n->lag_timers[i]);
     }
     const size_t words = plan->mask_words;
     arena_free(a, n->keyspaces, plan->n_keyspaces * sizeof *n->keyspaces);
-    arena_free(a, n->lag_timers, plan->n_keyspaces * sizeof *n->lag_timers);
     arena_free(a, n->slots, plan->n_keyspaces * sizeof *n->slots);
     arena_free(a, n->heads, plan->n_patterns * sizeof *n->heads);
     arena_free(a, n->head_capacities, plan->n_patterns * sizeof *n->head_capacities);
@@ -125,6 +128,8 @@ void nfa_free(struct nfa *n)
     arena_free(a, n->sort_space, n->sort_capacity * sizeof *n->sort_space);
     arena_free(a, n->results.rows, n->results.rows_capacity * sizeof *n->results.rows);
     arena_free(a, n->results.events, n->results.events_capacity * sizeof *n->results.events);
+    nfa_strict_free(n);
+    nfa_lag_free(n);
     match_graph_free(&n->graph);
     timers_free(&n->timers);
     vm_free(&n->vm);
@@ -133,7 +138,7 @@ void nfa_free(struct nfa *n)
 
 /* ------------------------------------------------------------------ keyed states */
 
-static enum status reserve_heads(struct nfa *n, uint32_t pattern, uint32_t slot)
+enum status nfa_reserve_heads(struct nfa *n, uint32_t pattern, uint32_t slot)
 {
     const uint32_t before = n->head_capacities[pattern];
     void *heads = n->heads[pattern];
@@ -152,7 +157,7 @@ bool nfa_has_keyed(const struct nfa *n, uint32_t pattern, uint32_t slot)
 
 enum status nfa_open_keyed(struct nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id)
 {
-    enum status st = reserve_heads(n, pattern, slot);
+    enum status st = nfa_reserve_heads(n, pattern, slot);
     if (st != STATUS_OK) {
         return st;
     }
@@ -237,16 +242,6 @@ enum status nfa_restore_held(struct nfa *n, uint32_t id, struct completed held)
     return st;
 }
 
-enum status nfa_restore_last(struct nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, struct event_ref event)
-{
-    struct event_ref previous;
-    const enum status st = nfa_remember(n, keyspace, slot, time, event, &previous);
-    if (st == STATUS_OK && previous.segment != NO_SEGMENT) {
-        event_release(n->events, previous.segment);
-    }
-    return st;
-}
-
 /* ------------------------------------------------------------------ invariants */
 
 static const char *check_keyed(const struct nfa *n, const struct keyed *k, uint64_t *references, uint64_t *n_single)
@@ -286,6 +281,7 @@ const char *nfa_check(const struct nfa *n)
     }
     memset(references, 0, bytes);
     const char *reason = timers_check(&n->timers);
+    reason = reason == NULL ? nfa_strict_check(n) : reason;
     uint64_t n_runs = 0;
     uint64_t n_single = 0;
     for (uint32_t i = 0; i < n->n_keyed && reason == NULL; i++) {

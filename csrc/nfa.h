@@ -17,6 +17,7 @@
 #include "predicate.h"
 #include "reorder.h"
 #include "results.h"
+#include "strict.h"
 #include "timers.h"
 
 /* A run that holds one event only needs no node yet: most runs end before they take a second. Then `node` is SINGLE | the event's stage,
@@ -87,6 +88,44 @@ struct decision {
     uint64_t adjacent;
 };
 
+/* The combination of a decision's bits in a mask. */
+static inline uint32_t decision_index(const struct decision *d, const uint64_t *mask)
+{
+    if (LIKELY(d->adjacent != 0)) {
+        return (uint32_t)((mask[d->word] >> d->shift) & d->adjacent);
+    }
+    uint32_t index = 0;
+    for (uint32_t i = 0; i < d->n_bits; i++) {
+        index |= (uint32_t)((mask[d->bits[i] >> 6] >> (d->bits[i] & 63)) & 1) << i;
+    }
+    return index;
+}
+
+/* How a strict sequence is run (nfa_strict.c): what there is of it beside the automaton. */
+struct place {
+    uint32_t guard;
+    uint32_t stage;
+    int64_t gap; /* the next event comes within it; 0: none */
+};
+
+struct sequence {
+    struct place *places; /* NULL: the pattern is run in general */
+    uint32_t n_places;
+    uint32_t kept; /* the runs that stay when a match goes out */
+    bool fails;    /* its skip strategy refuses every match */
+    bool waits;    /* runs can end by time */
+    /* which places an event may take, a bit each: looked up by the mask bits in `decision`, or judged if there are too many */
+    struct decision decision;
+    uint32_t *taken_by;
+};
+
+/* What is remembered of the events before, per keyspace (nfa_lag.c). */
+struct lag {
+    struct timers timers; /* when an idle key's last event is forgotten */
+    uint32_t columns[LAG_VALUES];
+    uint32_t n_columns; /* 0: none, or more than the slots hold */
+};
+
 struct nfa_options {
     uint32_t timeouts; /* report runs that time out */
     uint32_t max_partials_policy;
@@ -118,7 +157,10 @@ struct nfa {
     struct match_graph graph;
     struct keyspace *keyspaces;
     struct timers timers;
-    struct timers *lag_timers; /* one a keyspace: when an idle key's last event is forgotten */
+    struct strict_keys strict;
+    struct timers strict_timers; /* no later than the deadline they stand for: it is worked out when they fire */
+    struct sequence *sequences;  /* per pattern */
+    struct lag *lags;            /* per keyspace */
     struct vm vm;
     struct results results;
     struct nfa_options options;
@@ -127,7 +169,7 @@ struct nfa {
     python_condition callback;
     void *callback_context;
 
-    uint32_t **heads; /* per pattern: slot -> keyed + 1 */
+    uint32_t **heads; /* per pattern: slot -> keyed + 1; of a strict sequence: -> strict record + 1 */
     uint32_t *head_capacities;
     struct keyed *keyed;
     uint32_t n_keyed, keyed_capacity, keyed_free; /* free list: index + 1 */
@@ -166,8 +208,8 @@ struct nfa {
     uint32_t n_outcomes, outcomes_capacity;
     const struct edge **decision_edges;
     uint32_t n_decision_edges, decision_edges_capacity;
-    bool bounded;             /* max_partials or max_memory is set */
-    bool single;              /* one pattern, every row, a lag: see step_single */
+    bool bounded; /* max_partials or max_memory is set */
+    bool single;  /* one pattern, every row, a lag: see step_single */
     uint32_t largest_run;
     uint64_t *care; /* union of the patterns' care words */
     bool every_row;
@@ -175,7 +217,9 @@ struct nfa {
     struct event_ref *chunk_refs;
     struct event_ref *chunk_previous; /* per keyspace with a lag */
     uint64_t *chunk_hashes;
-    uint32_t *chunk_slots;            /* per keyspace with a lag: the key's slot, alive for the whole chunk unless keys expire */
+    uint32_t *chunk_slots; /* per keyspace with a lag: the key's slot, alive for the whole chunk unless keys expire */
+    uint64_t *lag_values;  /* of the rows' previous events, VM_BLOCK a column */
+    uint8_t *lag_nulls;
 };
 
 MUST_CHECK enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan, struct event_store *events,
@@ -254,27 +298,95 @@ MUST_CHECK enum status nfa_report_held(struct nfa *n);
 
 /* nfa_step.c: fills the decision tables. */
 MUST_CHECK enum status nfa_decide(struct nfa *n);
+/* Adds the mask bits that a guard reads; false if it reads more than bits, or there are too many. */
+bool nfa_collect_guard(const struct nfa *n, struct decision *d, uint32_t guard);
+/* Where the bits of a decision lie, once all are there. */
+void nfa_arrange_bits(struct decision *d);
+/* Writes combination c of a decision's bits into a mask. */
+void nfa_combine_bits(const struct decision *d, uint32_t c, uint64_t *mask);
+/* Judges a guard that reads mask bits only. */
+bool nfa_bits_hold(struct nfa *n, uint32_t guard);
 /* nfa_step.c: steps the runs of one key and starts a new one; successors and completions end up in k and n->done. */
 MUST_CHECK enum status nfa_step_key(struct nfa *n, struct keyed *k);
 /* nfa_emit.c: hands n->done on: reports it, or holds it until the skip strategy lets it go. */
 MUST_CHECK enum status nfa_emit(struct nfa *n, struct keyed *k, uint32_t cause, uint64_t cause_value, event_time_t released);
 MUST_CHECK enum status nfa_report(struct nfa *n, const struct keyed *k, uint32_t kind, uint32_t node, uint32_t cause, uint64_t cause_value,
                                   event_time_t released);
+/* A new result, counted; returns where its events go. NULL: no memory. */
+struct result_event *nfa_result(struct nfa *n, uint32_t pattern, uint32_t kind, uint32_t n_events, uint32_t cause, uint64_t cause_value,
+                                event_time_t released);
 MUST_CHECK enum status nfa_complete(struct nfa *n, const struct run *run, uint32_t node);
 void nfa_drop_runs(struct nfa *n, struct keyed *k, uint32_t first, uint32_t count);
 
 void nfa_close_keyed(struct nfa *n, uint32_t id);
-/* nfa_time.c: forgets the last events of keys that have been quiet for key_ttl. */
+/* nfa_bound.c: max_partials and max_memory, after a step of what the pattern holds for a key. */
+MUST_CHECK enum status nfa_bound(struct nfa *n, uint32_t pattern, uint32_t id);
+/* nfa_lag.c */
+MUST_CHECK enum status nfa_lag_init(struct nfa *n);
+void nfa_lag_free(struct nfa *n);
+/* Looks up the keys of a chunk, makes its rows their latest events, and judges the conditions on the events before. */
+MUST_CHECK enum status nfa_lag_chunk(struct nfa *n, uint32_t keyspace, const struct waiting *rows, uint32_t n_rows);
+/* Lets go of the events before, once the chunk has been stepped. */
+void nfa_lag_release(struct nfa *n, uint32_t keyspace, uint32_t n_rows);
+/* Forgets the last events of keys that have been quiet for key_ttl. */
 MUST_CHECK enum status nfa_fire_lags(struct nfa *n, uint32_t keyspace, event_time_t time);
-/* nfa_rows.c: the key's latest event becomes its next one's previous; the reference on the one before goes to the caller. */
-MUST_CHECK enum status nfa_remember(struct nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, struct event_ref event,
-                                    struct event_ref *previous);
+
+/* nfa_strict.c: strict sequences. */
+MUST_CHECK enum status nfa_strict_init(struct nfa *n);
+void nfa_strict_free(struct nfa *n);
+/* The places of the sequence that the current row may take. */
+uint32_t nfa_strict_taken(struct nfa *n, const struct sequence *q);
+/* Steps the pattern's sequence for the key in this slot with the current row; `taken` is nfa_strict_taken's. */
+MUST_CHECK enum status nfa_strict_step(struct nfa *n, uint32_t pattern, uint32_t slot, uint32_t taken);
+/* As step_single in nfa_rows.c, for a strict sequence. */
+MUST_CHECK enum status nfa_strict_single(struct nfa *n, const struct waiting *rows, uint32_t n_rows);
+/* What is due for one key: ends runs, or finds that nothing is due yet and sets the timer again. */
+MUST_CHECK enum status nfa_strict_fire(struct nfa *n, uint32_t id, event_time_t deadline);
+/* When the record's runs end by time, or its key is forgotten; TIME_MAX: never. */
+event_time_t nfa_strict_deadline(const struct nfa *n, uint32_t id);
+/* Closes an empty record; else sees to it that its timer fires no later than its deadline. */
+MUST_CHECK enum status nfa_strict_settle(struct nfa *n, uint32_t id);
+/* Drops `count` runs, the oldest or the newest; the record is settled by the caller. */
+void nfa_strict_drop(struct nfa *n, uint32_t id, bool newest, uint32_t count);
+const char *nfa_strict_check(const struct nfa *n);
+/* For snapshots: the record as a keyed state with runs and back. The keyed state of unpack is nobody's: nfa_strict_repack takes it back. */
+MUST_CHECK enum status nfa_strict_unpack(struct nfa *n, uint32_t id, struct keyed *k);
+void nfa_strict_repack(struct nfa *n, struct keyed *k);
+/* STATUS_BAD_SNAPSHOT: its runs are not those of a strict sequence. The keyed state is gone in any case. */
+MUST_CHECK enum status nfa_strict_adopt(struct nfa *n, uint32_t keyed);
 
 /* Never "never": at the end of input every deadline has passed. */
 static inline event_time_t deadline_after(event_time_t t, int64_t wait)
 {
     const event_time_t deadline = time_add(t, wait);
     return deadline == TIME_MAX ? TIME_MAX - 1 : deadline;
+}
+
+/* What is touched soon is read a few rows ahead. Prefetch instructions gained nothing where it was measured (a virtual machine, where
+ * page walks are dear), loads a third. */
+#define AHEAD 16U
+
+static inline void touch(const void *p)
+{
+    (void)*(const volatile char *)p;
+}
+
+static inline event_time_t nfa_next_deadline(const struct nfa *n)
+{
+    const event_time_t a = timers_next(&n->timers);
+    const event_time_t b = timers_next(&n->strict_timers);
+    return a < b ? a : b;
+}
+
+/* Whether the next timer is one of a strict sequence: the earlier deadline, of equal ones the earlier birth. */
+static inline bool nfa_strict_is_next(const struct nfa *n)
+{
+    if (n->timers.n == 0 || n->strict_timers.n == 0) {
+        return n->strict_timers.n > 0;
+    }
+    const struct timer *a = &n->timers.heap[0];
+    const struct timer *b = &n->strict_timers.heap[0];
+    return a->deadline != b->deadline ? b->deadline < a->deadline : b->birth < a->birth;
 }
 
 static inline uint32_t head_of(const struct nfa *n, uint32_t pattern, uint32_t slot)
@@ -291,9 +403,37 @@ static inline void take_back(struct nfa *n, enum status st, const struct results
     }
 }
 
+/* What stopped the engine, at the current row. */
+static inline enum status nfa_fail_row(struct nfa *n, enum status st, uint32_t pattern)
+{
+    n->failure.status = st;
+    n->failure.position = nfa_position(n);
+    n->failure.time = n->now;
+    n->failure.pattern = pattern;
+    return st;
+}
+
+/* Time comes first: what is due before the row; then the row becomes the current one, the i-th of its chunk. */
+static inline enum status nfa_enter_row(struct nfa *n, const struct waiting *row, uint32_t i)
+{
+    if (UNLIKELY(nfa_next_deadline(n) <= row->time || n->options.key_ttl > 0)) {
+        const enum status st = nfa_fire(n, row->time);
+        if (st != STATUS_OK) {
+            return st;
+        }
+    }
+    n->order++;
+    n->event = row->event;
+    n->now = row->time;
+    n->row = i;
+    n->mask = n->chunk_masks + (size_t)i * n->plan->mask_words;
+    return STATUS_OK;
+}
+
 bool nfa_has_keyed(const struct nfa *n, uint32_t pattern, uint32_t slot);
 /* For restore: a keyed state for (pattern, slot), which must have none. */
 MUST_CHECK enum status nfa_open_keyed(struct nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id);
+MUST_CHECK enum status nfa_reserve_heads(struct nfa *n, uint32_t pattern, uint32_t slot);
 /* Append a run (registers included), a held match, or a key's last event; each keeps its own references, the caller gives none away. */
 MUST_CHECK enum status nfa_restore_run(struct nfa *n, uint32_t id, const struct run *run);
 MUST_CHECK enum status nfa_restore_held(struct nfa *n, uint32_t id, struct completed held);

@@ -78,34 +78,44 @@ static enum status sort_done(struct nfa *n)
 
 /* ------------------------------------------------------------------ reporting */
 
-enum status nfa_report(struct nfa *n, const struct keyed *k, uint32_t kind, uint32_t node, uint32_t cause, uint64_t cause_value,
-                       event_time_t released)
+struct result_event *nfa_result(struct nfa *n, uint32_t pattern, uint32_t kind, uint32_t n_events, uint32_t cause, uint64_t cause_value,
+                                event_time_t released)
 {
     struct results *r = &n->results;
-    const uint32_t length = n->graph.nodes[node].length;
     void *rows = r->rows;
     enum status st = arena_reserve(n->arena, &rows, &r->rows_capacity, (uint64_t)r->n_rows + 1, sizeof *r->rows);
     r->rows = rows;
     if (st != STATUS_OK) {
-        return st;
+        return NULL;
     }
     void *events = r->events;
-    st = arena_reserve(n->arena, &events, &r->events_capacity, (uint64_t)r->n_events + length, sizeof *r->events);
+    st = arena_reserve(n->arena, &events, &r->events_capacity, (uint64_t)r->n_events + n_events, sizeof *r->events);
     r->events = events;
     if (st != STATUS_OK) {
-        return st;
+        return NULL;
     }
     const event_time_t time = cause == CAUSE_AFTER ? n->now : released;
-    r->rows[r->n_rows++] = (struct result){k->pattern, kind, cause, length, r->n_events, cause_value, released, time};
-    struct result_event *out = r->events + r->n_events + length;
-    for (uint32_t at = node; at != 0; at = n->graph.nodes[at].parent) {
-        *--out = (struct result_event){n->graph.nodes[at].stage, n->graph.nodes[at].event};
-    }
-    r->n_events += length;
+    r->rows[r->n_rows++] = (struct result){pattern, kind, cause, n_events, r->n_events, cause_value, released, time};
+    r->n_events += n_events;
     if (kind == RESULT_TIMEOUT) {
         n->counters.timeouts++;
     } else if (kind == RESULT_MATCH) {
         n->counters.matches++;
+    }
+    return r->events + r->n_events - n_events;
+}
+
+enum status nfa_report(struct nfa *n, const struct keyed *k, uint32_t kind, uint32_t node, uint32_t cause, uint64_t cause_value,
+                       event_time_t released)
+{
+    const uint32_t length = n->graph.nodes[node].length;
+    struct result_event *out = nfa_result(n, k->pattern, kind, length, cause, cause_value, released);
+    if (out == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    out += length;
+    for (uint32_t at = node; at != 0; at = n->graph.nodes[at].parent) {
+        *--out = (struct result_event){n->graph.nodes[at].stage, n->graph.nodes[at].event};
     }
     return STATUS_OK;
 }

@@ -110,6 +110,11 @@ static inline bool guard_holds(struct nfa *n, const struct run *run, uint32_t in
     }
 }
 
+bool nfa_bits_hold(struct nfa *n, uint32_t guard)
+{
+    return guard_holds(n, NULL, guard);
+}
+
 /* ------------------------------------------------------------------ registers */
 
 static double register_f64(const uint64_t *r)
@@ -368,14 +373,7 @@ static inline const struct outcome *decide(const struct decision *d, const struc
     if (UNLIKELY(d->first_outcome == NO_DECISION)) {
         return NULL;
     }
-    if (LIKELY(d->adjacent != 0)) {
-        return &outcomes[d->first_outcome + ((mask[d->word] >> d->shift) & d->adjacent)];
-    }
-    uint32_t index = 0;
-    for (uint32_t i = 0; i < d->n_bits; i++) {
-        index |= (uint32_t)bit_is_set(mask, d->bits[i]) << i;
-    }
-    return &outcomes[d->first_outcome + index];
+    return &outcomes[d->first_outcome + decision_index(d, mask)];
 }
 
 static bool collect_bit(struct decision *d, uint32_t bit)
@@ -392,8 +390,7 @@ static bool collect_bit(struct decision *d, uint32_t bit)
     return true;
 }
 
-/* The mask bits that a guard reads; false if it reads more than bits. */
-static bool collect_guard(const struct nfa *n, struct decision *d, uint32_t index)
+bool nfa_collect_guard(const struct nfa *n, struct decision *d, uint32_t index)
 {
     const struct guard *g = &n->plan->guards[index];
     if (g->kind == GUARD_IF_BIT || g->kind == GUARD_UNLESS_BIT) {
@@ -412,7 +409,7 @@ static bool collect_state(const struct nfa *n, struct decision *d, const struct 
 {
     for (uint32_t i = 0; i < s->n_edges; i++) {
         const struct edge *e = &n->plan->edges[s->first_edge + i];
-        if (e->gap_guarded || !collect_guard(n, d, e->guard) || !collect_guard(n, d, e->final_guard)) {
+        if (e->gap_guarded || !nfa_collect_guard(n, d, e->guard) || !nfa_collect_guard(n, d, e->final_guard)) {
             return false;
         }
     }
@@ -420,7 +417,7 @@ static bool collect_state(const struct nfa *n, struct decision *d, const struct 
 }
 
 /* Bits in ascending order; if they are adjacent in one word, how to cut them out of it. */
-static void arrange_bits(struct decision *d)
+void nfa_arrange_bits(struct decision *d)
 {
     for (uint32_t i = 1; i < d->n_bits; i++) {
         for (uint32_t k = i; k > 0 && d->bits[k - 1] > d->bits[k]; k--) {
@@ -434,6 +431,15 @@ static void arrange_bits(struct decision *d)
         d->word = d->bits[0] >> 6;
         d->shift = d->bits[0] & 63;
         d->adjacent = ((uint64_t)1 << d->n_bits) - 1;
+    }
+}
+
+void nfa_combine_bits(const struct decision *d, uint32_t c, uint64_t *mask)
+{
+    for (uint32_t b = 0; b < d->n_bits; b++) {
+        const uint64_t bit = (uint64_t)1 << (d->bits[b] & 63);
+        uint64_t *word = &mask[d->bits[b] >> 6];
+        *word = (c >> b) & 1 ? *word | bit : *word & ~bit;
     }
 }
 
@@ -474,7 +480,7 @@ enum status nfa_decide(struct nfa *n)
         if (s->kind == STATE_FINAL || s->kind == STATE_STOP || !collect_state(n, d, s)) {
             continue;
         }
-        arrange_bits(d);
+        nfa_arrange_bits(d);
         const uint32_t combinations = 1U << d->n_bits;
         void *outcomes = n->outcomes;
         enum status st = arena_reserve(n->arena, &outcomes, &n->outcomes_capacity, (uint64_t)n->n_outcomes + combinations,
@@ -492,11 +498,7 @@ enum status nfa_decide(struct nfa *n)
         }
         d->first_outcome = n->n_outcomes;
         for (uint32_t c = 0; c < combinations; c++) {
-            for (uint32_t b = 0; b < d->n_bits; b++) {
-                const uint64_t bit = (uint64_t)1 << (d->bits[b] & 63);
-                uint64_t *word = &mask[d->bits[b] >> 6];
-                *word = (c >> b) & 1 ? *word | bit : *word & ~bit;
-            }
+            nfa_combine_bits(d, c, mask);
             n->outcomes[n->n_outcomes++] = judge_state(n, i);
         }
     }

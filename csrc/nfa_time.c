@@ -124,43 +124,12 @@ static enum status fire_keyed(struct nfa *n, uint32_t id, event_time_t deadline)
     return st == STATUS_OK ? nfa_settle(n, id) : st;
 }
 
-static void forget_last(struct nfa *n, struct keyspace *space, uint32_t slot)
-{
-    struct key_slot *s = &space->slots[slot];
-    if (s->last.segment != NO_SEGMENT) {
-        event_release(n->events, s->last.segment);
-        s->last.segment = NO_SEGMENT;
-        if (--s->users == 0) {
-            keyspace_drop(space, slot);
-        }
-    }
-}
-
-enum status nfa_fire_lags(struct nfa *n, uint32_t index, event_time_t time)
-{
-    struct timers *t = &n->lag_timers[index];
-    while (t->n > 0 && t->heap[0].deadline <= time) {
-        const uint32_t slot = t->heap[0].owner;
-        const event_time_t due = deadline_after(n->keyspaces[index].slots[slot].last_time, n->options.key_ttl);
-        if (due <= time) {
-            timers_cancel(t, slot);
-            n->counters.expired_keys++;
-            forget_last(n, &n->keyspaces[index], slot);
-        } else {
-            const enum status st = timers_set(t, slot, due, 0);
-            if (st != STATUS_OK) {
-                return st;
-            }
-        }
-    }
-    return STATUS_OK;
-}
-
 enum status nfa_fire(struct nfa *n, event_time_t time)
 {
-    while (n->timers.n > 0 && n->timers.heap[0].deadline <= time) {
-        const struct timer due = n->timers.heap[0];
-        const enum status st = fire_keyed(n, due.owner, due.deadline);
+    while (nfa_next_deadline(n) <= time && n->timers.n + n->strict_timers.n > 0) {
+        const bool strict = nfa_strict_is_next(n);
+        const struct timer due = strict ? n->strict_timers.heap[0] : n->timers.heap[0];
+        const enum status st = strict ? nfa_strict_fire(n, due.owner, due.deadline) : fire_keyed(n, due.owner, due.deadline);
         if (UNLIKELY(st != STATUS_OK)) {
             n->failure.status = st;
             n->failure.position = NO_POSITION;

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define PLAN_MAGIC 0x31504b46U /* "FKP1" */
+#define PLAN_MAGIC 0x32504b46U /* "FKP2" */
 #define MAX_MASK_WORDS 4096U
 
 /* ------------------------------------------------------------------ reading */
@@ -61,7 +61,7 @@ _Static_assert(sizeof(struct constant) == 16, "constant is 16 bytes");
 _Static_assert(sizeof(struct guard) == 12, "guard is 12 bytes");
 _Static_assert(sizeof(struct edge) == 32, "edge is 32 bytes");
 _Static_assert(sizeof(struct state) == 40, "state is 40 bytes");
-_Static_assert(sizeof(struct pattern) == 64, "pattern is 64 bytes");
+_Static_assert(sizeof(struct pattern) == 72, "pattern is 72 bytes");
 
 static void read_plan(struct plan *p, struct reader *r, const char **reason)
 {
@@ -319,6 +319,42 @@ static const char *check_pattern(const struct plan *p, const struct pattern *q)
     return NULL;
 }
 
+static bool reads_bits_only(const struct plan *p, uint32_t guard)
+{
+    const struct guard *g = &p->guards[guard];
+    for (uint32_t k = 0; g->kind == GUARD_CODE && k < g->n_steps; k++) {
+        if (p->guard_steps[g->arg + k].op == GUARD_CONDITION) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const char *check_strategy(const struct plan *p, const struct pattern *q)
+{
+    const char *reason = "a pattern is not what its strategy runs";
+    if (q->strategy == STRATEGY_GENERAL) {
+        return NULL;
+    }
+    if (q->strategy != STRATEGY_STRICT || q->n_states < 3 || q->n_states - 1 > STRICT_PLACES || q->n_registers > 0) {
+        return reason;
+    }
+    for (uint32_t i = 0; i < q->n_states; i++) {
+        const struct state *s = &p->states[q->first_state + i];
+        const uint32_t kind = i == 0 ? STATE_START : i + 1 < q->n_states ? STATE_NORMAL : STATE_FINAL;
+        if (s->kind != kind || s->n_edges != (kind != STATE_FINAL)) {
+            return reason;
+        }
+        const struct edge *e = &p->edges[s->first_edge];
+        if (kind != STATE_FINAL &&
+            (e->action != EDGE_TAKE || e->target != q->first_state + i + 1 || e->gap_guarded || !reads_bits_only(p, e->guard) ||
+             p->guards[e->final_guard].kind != GUARD_NEVER)) {
+            return reason;
+        }
+    }
+    return NULL;
+}
+
 static const char *check_plan(const struct plan *p)
 {
     if (p->mask_words == 0 || p->mask_words > MAX_MASK_WORDS) {
@@ -342,6 +378,7 @@ static const char *check_plan(const struct plan *p)
     const char *reason = check_guards(p);
     for (uint32_t i = 0; i < p->n_patterns && reason == NULL; i++) {
         reason = check_pattern(p, &p->patterns[i]);
+        reason = reason == NULL ? check_strategy(p, &p->patterns[i]) : reason;
     }
     if (reason != NULL) {
         return reason;

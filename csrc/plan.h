@@ -113,6 +113,11 @@ struct stage_updates {
     uint32_t first, n;
 };
 
+/* STRICT: each state has one edge, a take to the next state on mask bits alone. */
+enum strategy { STRATEGY_GENERAL = 0, STRATEGY_STRICT = 1 };
+
+#define STRICT_PLACES 32 /* the longest strict sequence, in events */
+
 enum skip_kind { SKIP_NONE = 0, SKIP_TO_NEXT = 1, SKIP_PAST_LAST = 2, SKIP_TO_FIRST = 3, SKIP_TO_LAST = 4 };
 
 /* A condition on the partial match of one pattern: a program, or a Python callable (program == NO_PROGRAM). */
@@ -138,6 +143,8 @@ struct pattern {
     uint32_t first_start_care;
     uint32_t start_quiet;
     uint32_t has_gaps;
+    uint32_t strategy;
+    uint32_t reserved;
 };
 
 struct keyspace_plan {

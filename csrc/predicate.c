@@ -151,10 +151,22 @@ static void load_gathered(struct vm_register *r, const struct vm_input *in, cons
     r->status = r->own_status;
 }
 
+static void load_lag(struct vm_register *r, uint32_t column, const struct vm_input *in)
+{
+    uint32_t i = 0;
+    while (in->lags[i].column != column) {
+        i++;
+    }
+    r->i64 = (const int64_t *)in->lags[i].values;
+    r->status = in->lags[i].status;
+}
+
 static void load(struct vm_register *r, const struct instruction *op, const struct vm_input *in, uint32_t n)
 {
     const uint8_t type = op->flags & 3;
-    if (op->a == 1) {
+    if (op->a == 1 && in->n_lags > 0) {
+        load_lag(r, op->imm, in);
+    } else if (op->a == 1) {
         load_gathered(r, in, in->prev_refs, type, op->imm, n);
     } else if (op->a == 2) {
         const struct event_ref *e = in->node_event(in->graph, in->run_registers[op->b]);

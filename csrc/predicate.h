@@ -26,6 +26,13 @@ struct vm_register {
     uint8_t *own_status;
 };
 
+/* A column of the event before of each row, where its values are at hand: status as in vm_register. */
+struct vm_lag {
+    uint32_t column;
+    const uint64_t *values;
+    const uint8_t *status;
+};
+
 /* Rows to evaluate over. Either consecutive rows of one segment (refs NULL) or any rows. */
 struct vm_input {
     const struct event_store *store;
@@ -33,6 +40,8 @@ struct vm_input {
     uint32_t first_row;
     const struct event_ref *refs;
     const struct event_ref *prev_refs; /* lag: the event before of the same key; segment NO_SEGMENT: none */
+    const struct vm_lag *lags;         /* if any: all columns that the program reads of it, instead of prev_refs */
+    uint32_t n_lags;
     /* for conditions on a partial match (n = 1) */
     const uint64_t *run_registers;
     const struct event_ref *(*node_event)(const void *graph, uint64_t node);

@@ -70,14 +70,19 @@ static void sift_down(struct timers *t, uint32_t i)
     put(t, i, timer);
 }
 
-enum status timers_set(struct timers *t, uint32_t owner, event_time_t deadline, uint64_t birth)
+void timers_move(struct timers *t, uint32_t owner, event_time_t deadline)
 {
     const uint32_t i = t->place[owner];
-    if (i != NO_TIMER) {
-        t->heap[i].deadline = deadline;
-        t->heap[i].birth = birth;
-        sift_up(t, i);
-        sift_down(t, t->place[owner]);
+    t->heap[i].deadline = deadline;
+    sift_up(t, i);
+    sift_down(t, t->place[owner]);
+}
+
+enum status timers_set(struct timers *t, uint32_t owner, event_time_t deadline, uint64_t birth)
+{
+    if (t->place[owner] != NO_TIMER) {
+        t->heap[t->place[owner]].birth = birth;
+        timers_move(t, owner, deadline);
         return STATUS_OK;
     }
     void *heap = t->heap;

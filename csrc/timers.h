@@ -32,6 +32,8 @@ void timers_free(struct timers *t);
 MUST_CHECK enum status timers_reserve_owners(struct timers *t, uint32_t n_owners);
 /* Sets or moves the owner's timer. */
 MUST_CHECK enum status timers_set(struct timers *t, uint32_t owner, event_time_t deadline, uint64_t birth);
+/* Moves the timer of an owner that has one. */
+void timers_move(struct timers *t, uint32_t owner, event_time_t deadline);
 void timers_cancel(struct timers *t, uint32_t owner);
 /* The invariants in words; NULL if they hold. */
 const char *timers_check(const struct timers *t);

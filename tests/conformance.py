@@ -1,6 +1,7 @@
 """Compare the engine, or the oracle, with Flink's results.
 
-usage: python tests/conformance.py [FILE.jsonl[.gz] ...] [--matcher engine|oracle] [--profile flink|fyke] [--verbose]
+usage: python tests/conformance.py [FILE.jsonl[.gz] ...] [--matcher engine|oracle] [--profile flink|fyke]
+                                   [--strategy auto|general] [--verbose]
 """
 
 import sys

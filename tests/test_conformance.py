@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import fyke
 from tests.conformance.cases import CORPORA, Case, NotACorpus, Outcome, differences, outcome_of, read
 from tests.conformance.engine_adapter import run_on_engine
 from tests.conformance.runner import Expectation, Report, expected, judge, main, oracle_matcher
 from tests.oracle import FYKE, run_case
+from tests.unit.corpus_patterns import to_pattern
 
 CASES = {"itcases": 232, "random_public": 3000}
 
@@ -64,6 +66,30 @@ def test_engine_agrees(batch: str, every: int, cases: list[Case], expectations: 
         for case, wanted in list(zip(cases, expectations, strict=True))[::every]
     ]
     assert not [f"{verdict.id}: {verdict.wrong}" for verdict in verdicts if verdict.wrong]
+
+
+def run_strictly(case: Case) -> bool:
+    """Whether the planner takes the strict strategy for the case."""
+    try:
+        pattern = to_pattern(case["pattern"])
+    except fyke.DefinitionError:
+        return False
+    return "strict sequence" in fyke.Engine(pattern, time="t", unit="ns", max_partials=1).explain()
+
+
+def test_the_general_strategy_agrees_where_another_is_chosen(
+    cases: list[Case], expectations: list[Expectation]
+) -> None:
+    """Every case has then run by every strategy that takes it, in any size of batch."""
+    taken = [(case, wanted) for case, wanted in zip(cases, expectations, strict=True) if run_strictly(case)]
+    assert len(taken) >= 54
+    for strategy in ("auto", "general"):
+        for batch in ("1", "7", "all"):
+            verdicts = [
+                judge(case, lambda case: run_on_engine(case, batch, strategy), wanted)  # noqa: B023
+                for case, wanted in taken
+            ]
+            assert not [f"{strategy}, {verdict.id}: {verdict.wrong}" for verdict in verdicts if verdict.wrong]
 
 
 def test_the_command_prints_figures_and_ids_per_rule(tmp_path: Path, cases: list[Case]) -> None:

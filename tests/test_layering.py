@@ -20,7 +20,7 @@ LAYERS = [
     ["rules", "stored"],
     ["pattern", "schema"],
     ["plan", "automaton"],
-    ["lower"],
+    ["lower", "strategy"],
     ["rowplan"],
     ["aggplan"],
     ["compiler", "explain"],
@@ -125,13 +125,13 @@ C_LAYERS = [
     ["base"],
     ["arena", "bytes"],
     ["event_store", "plan", "timers", "exact", "agg_log"],
-    ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results", "arrivals"],
+    ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results", "arrivals", "strict"],
     ["nfa", "join_interval", "join_asof"],
 ]
 # A module in several files: they share its header.
 C_PARTS = {
     **dict.fromkeys(["aggregate_plan", "aggregate_out", "aggregate_state"], "aggregate"),
-    **dict.fromkeys(["nfa_rows", "nfa_time", "nfa_step", "nfa_emit"], "nfa"),
+    **dict.fromkeys(["nfa_rows", "nfa_lag", "nfa_time", "nfa_step", "nfa_strict", "nfa_emit", "nfa_bound"], "nfa"),
 }
 
 

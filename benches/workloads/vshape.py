@@ -1,4 +1,7 @@
-"""vshape: per key, neighbours only: any event, three falling prices, two rising ones; skip past the last event."""
+"""vshape: per key, neighbours only: any event, three falling prices, two rising ones; skip past the last event.
+
+Run by the strategy that the planner chooses, and by the general one, which the target says nothing of.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from benches.peers import python_loop
 from benches.workloads._fyke import column, engine_subject
 
 ROWS = 1_000_000
-VARIANTS: list[Variant] = [{}]
+VARIANTS: list[Variant] = [{"strategy": "auto"}, {"strategy": "general"}]
 MATCHES = {1_000_000: 12_666, 20_000_000: 269_928}
 
 
@@ -27,11 +30,12 @@ def case(n: int, variant: Variant, options: Options) -> Case:
     table = data.stream(n)
     key, price = (column(table, name) for name in ("key", "price"))
     rows = python_loop.rows(table, "key", "price")
+    strategy = str(variant["strategy"])
     return Case(
         events=n,
         matches=MATCHES.get(n),
-        engine=engine_subject(pattern, table, options),
+        engine=engine_subject(pattern, table, options, strategy=strategy),
         limit=Subject(lambda _: limits.vshape(key, price, data.N_KEYS)),
         peers={"Python loop": Subject(python_loop.vshape, rows)},
-        targets=(at_most_limit(6),),
+        targets=(at_most_limit(6),) if strategy == "auto" else (),
     )

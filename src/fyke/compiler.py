@@ -24,6 +24,7 @@ from fyke.lower import Builder, Shared
 from fyke.pattern import Pattern, Stage
 from fyke.plan import F64, NONE, PatternPlan, Plan, Program, StagePlan, Tables
 from fyke.schema import Schema, infer_schema, typecheck, with_keys
+from fyke.strategy import STRICT, choose
 
 ALWAYS, NEVER, IF_BIT, UNLESS_BIT, CODE = range(5)
 G_BIT, G_CONDITION, G_NOT, G_JUMP_FALSE, G_JUMP_TRUE, G_TRUE, G_FALSE = range(7)
@@ -36,12 +37,13 @@ UPDATES: Final = {
 }  # fmt: skip
 
 
-def compile_plan(patterns: Sequence[Pattern], schema: Schema | None) -> Plan:
+def compile_plan(patterns: Sequence[Pattern], schema: Schema | None, strategy: str = "auto") -> Plan:
     """Compile patterns over a schema.
 
     Args:
         patterns: checked and compiled in order; results name them by their place.
         schema: the columns; None: types follow from the patterns' own use.
+        strategy: how they are run, as in fyke.strategy.STRATEGIES.
 
     Raises:
         PatternError: a pattern is wrong as a whole.
@@ -50,7 +52,7 @@ def compile_plan(patterns: Sequence[Pattern], schema: Schema | None) -> Plan:
     for p in patterns:
         p.check()
     resolved = _resolve(patterns, schema)
-    return _Compiler(patterns, resolved).plan()
+    return _Compiler(patterns, resolved, strategy).plan()
 
 
 def _resolve(patterns: Sequence[Pattern], schema: Schema | None) -> Schema:
@@ -98,8 +100,9 @@ class _Bits:
 
 
 class _Compiler:
-    def __init__(self, patterns: Sequence[Pattern], schema: Schema) -> None:
+    def __init__(self, patterns: Sequence[Pattern], schema: Schema, strategy: str) -> None:
         self.patterns = patterns
+        self.strategy = strategy
         self.schema = schema
         self.tables = Tables()
         self.shared = Shared(self.tables, schema)
@@ -205,6 +208,7 @@ class _PatternCompiler:
         self.primitives: dict[Expr, tuple[str, int]] = {}
         self.run_conditions: dict[Expr, int] = {}
         self.states = am.flatten(am.build(pattern))
+        self.strategy = choose(compiler.strategy, self.states, _reads_match)
         self.stages = _taking_stages(pattern)
         self.stage_index = {s.name: i for i, s in enumerate(self.stages)}
         # conditions first: the number of mask words must be known before any table is written
@@ -456,7 +460,7 @@ class _PatternCompiler:
                 first_state, len(self.states), first_stage, len(self.stages), self.keyspace,
                 SKIPS[skip.kind], self.stage_index[skip.stage] if skip.stage is not None else 0, int(skip.throw),
                 p.window or 0, len(self.registers), int(every_row), self.care(all_bits), self.care(start_bits),
-                int(start_quiet), int(any(s.gap for s in self.states)),
+                int(start_quiet), int(any(s.gap for s in self.states)), self.strategy.number, 0,
             )
         )  # fmt: skip
         nodes = tuple(slot for (kind, _, _), slot in self.registers.items() if kind in ("first", "last"))
@@ -471,7 +475,9 @@ class _PatternCompiler:
     def describe(self, every_row: bool) -> list[str]:
         p = self.pattern
         size = f"{len(self.states)} states, {len(self.registers)} run registers"
-        lines = [f"pattern {p.name or self.index}: general runs ({size})"]
+        how = f"strict sequence ({len(self.states) - 1} events)"
+        how = how if self.strategy.number == STRICT else f"general runs ({size})"
+        lines = [f"pattern {p.name or self.index}: {how}", f"  why: {self.strategy.why}"]
         why = "some state changes on any row" if every_row else "rows for which no condition holds are passed over"
         lines.append(f"  rows: {why}")
         for e, (kind, number) in self.primitives.items():

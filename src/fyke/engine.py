@@ -21,6 +21,7 @@ from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
 from fyke.plan import Plan
 from fyke.schema import Schema
 from fyke.snapshot import Snapshot, read_snapshot, write_snapshot
+from fyke.strategy import STRATEGIES
 
 TIME_MIN: Final = -(2**63)
 TIME_MAX: Final = 2**63 - 1
@@ -81,6 +82,7 @@ class Engine:
             way included (so a bound below the size of a batch stops at once), and what to do.
         key_ttl: forget a key that had no event for so long, a duration in event time. Only events that concern a
             pattern count: those for which one of its conditions holds.
+        strategy: "auto", or "general" to run every pattern by partial matches; the results are the same.
 
     Raises:
         DefinitionError: an option or a pattern is wrong, or keep= meets a Python condition that reads the match.
@@ -112,6 +114,7 @@ class Engine:
         max_memory: int | None = None,
         on_max_memory: str = "error",
         key_ttl: Duration | None = None,
+        strategy: str = "auto",
     ) -> None:
         self.patterns = normalise(patterns)
         check_time(time, unit)
@@ -125,6 +128,9 @@ class Engine:
         )
         if schema is not None and not isinstance(schema, pa.Schema | Schema):
             raise DefinitionError(f"schema: expected a pyarrow Schema or a fyke Schema, got {schema!r:.80}")
+        if strategy not in STRATEGIES:
+            raise DefinitionError(f"strategy={strategy!r}: expected {' or '.join(map(repr, STRATEGIES))}")
+        self._strategy = strategy
         self._time = time
         self._unit = unit
         self._keep = checked_keep(keep, self.patterns)
@@ -156,7 +162,7 @@ class Engine:
 
     def _compiled(self, schema: Schema | None) -> tuple[Plan, Encoder, Any]:
         """Make what runs the patterns over this schema; the caller keeps it once rows are taken."""
-        plan = compile_plan(self.patterns, schema)
+        plan = compile_plan(self.patterns, schema, self._strategy)
         names = tuple(tuple(s.name for s in p.stages) for p in plan.patterns)
         owners = self._callable_stages(plan)
         core = Core(plan.tables, owners, names, _view, Payloads, self._out_of_order, self._options)
@@ -310,7 +316,7 @@ class Engine:
 
     def explain(self) -> str:
         """Give the plan in words: what is judged when, and how each pattern is run."""
-        plan = self._plan if self._plan is not None else compile_plan(self.patterns, None)
+        plan = self._plan if self._plan is not None else compile_plan(self.patterns, None, self._strategy)
         head = "columns read: " + ", ".join(f"{c.name} {c.type}" for c in plan.columns if c.kind == "input")
         return "\n".join([head, *plan.notes])
 

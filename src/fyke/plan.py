@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fyke.expr import Expr
 
-MAGIC: Final = 0x31504B46  # "FKP1"
+MAGIC: Final = 0x32504B46  # "FKP2"
 NONE: Final = 0xFFFFFFFF
 
 I64, F64, BOOL, STR = 0, 1, 2, 3
@@ -125,7 +125,7 @@ class Tables:
                 array("II", self.stages),
                 array("I", [(c,) for c in self.key_columns]),
                 array("IIII", self.keyspaces),
-                array("IIIIIIIIqIIIIII", self.patterns),
+                array("IIIIIIIIqIIIIIIII", self.patterns),
             ]
         )
 

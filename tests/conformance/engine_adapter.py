@@ -1,7 +1,8 @@
 """Runs a corpus case on fyke's engine, and puts its results in the form of the corpora.
 
 One corpus millisecond is one engine tick (a nanosecond). Events go in as dicts, in batches of the size that the
-environment variable FYKE_CONFORMANCE_BATCH names (1, 7, all; default all): results must not depend on it.
+environment variable FYKE_CONFORMANCE_BATCH names (1, 7, all; default all), and are matched by the strategy that
+FYKE_CONFORMANCE_STRATEGY names (auto, general; default auto): results must depend on neither.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from tests.unit.corpus_patterns import to_pattern
 from .cases import Case, Outcome
 
 
-def run_on_engine(case: Case, batch: str | None = None) -> Outcome:
-    """Run one case, in batches of the given size or of the environment's."""
+def run_on_engine(case: Case, batch: str | None = None, strategy: str | None = None) -> Outcome:
+    """Run one case, in batches of the given size and by the given strategy, or by the environment's."""
+    strategy = strategy or os.environ.get("FYKE_CONFORMANCE_STRATEGY", "auto")
     try:
         pattern = to_pattern(case["pattern"])
-        engine = fyke.Engine(pattern, time="t", unit="ns", timeouts=True, max_partials=100_000)
+        engine = fyke.Engine(pattern, time="t", unit="ns", timeouts=True, max_partials=100_000, strategy=strategy)
     except fyke.DefinitionError:
         return Outcome(error_kind="compile")
     rows = [{"t": e["t"], "type": e["type"], "v": float(e["v"]), "id": e["id"]} for e in case["events"]]

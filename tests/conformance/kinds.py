@@ -82,12 +82,18 @@ def kind_for(case: Case) -> Kind:
     return KINDS[cases.kind_of(case)]
 
 
-def by_engine() -> Matcher:
-    """Return the engine as a matcher; imported late, so that the oracle runs without a built engine."""
+def by_engine(strategy: str | None = None) -> Matcher:
+    """Return the engine as a matcher, patterns run by the strategy given or by the environment's.
+
+    Imported late, so that the oracle runs without a built engine.
+    """
     from .engine_adapter import run_on_engine
     from .join_adapter import run_join_on_engine
 
-    adapters: dict[str, Matcher] = {"pattern": run_on_engine, "join": run_join_on_engine}
+    adapters: dict[str, Matcher] = {
+        "pattern": lambda case: run_on_engine(case, strategy=strategy),
+        "join": run_join_on_engine,
+    }
 
     def run(case: Case) -> Outcome:
         kind = cases.kind_of(case)

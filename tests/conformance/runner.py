@@ -128,12 +128,13 @@ def main(arguments: list[str] | None = None, out: TextIO | None = None) -> int:
     parser.add_argument("files", nargs="*", type=Path, help="corpora, .jsonl or .jsonl.gz (default: tests/corpora)")
     parser.add_argument("--matcher", choices=["engine", "oracle"], default="engine")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="fyke")
+    parser.add_argument("--strategy", choices=["auto", "general"], help="how the engine runs patterns (default: auto)")
     parser.add_argument("--verbose", action="store_true", help="show everything: all lines, all ids")
     options = parser.parse_args(arguments)
     if options.matcher == "engine" and options.profile == "flink":
         parser.error("the engine has one profile, fyke; --profile flink is the oracle's (--matcher oracle)")
     files = options.files or default_corpora(options.matcher)
-    matcher = by_engine() if options.matcher == "engine" else oracle_matcher(options.profile)
+    matcher = by_engine(options.strategy) if options.matcher == "engine" else oracle_matcher(options.profile)
     try:
         report = run(files, matcher, options.profile)
     except (NotACorpus, OSError) as error:

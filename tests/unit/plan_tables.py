@@ -25,9 +25,9 @@ RECORDS = {
     "key_columns": ("I", "column"),
     "keyspaces": ("IIII", "first_column n_columns needs_lag lag_program"),
     "patterns": (
-        "IIIIIIIIqIIIIII",
+        "IIIIIIIIqIIIIIIII",
         "first_state n_states first_stage n_stages keyspace skip_kind skip_stage skip_throws window n_registers "
-        "every_row first_care first_start_care start_quiet has_gaps",
+        "every_row first_care first_start_care start_quiet has_gaps strategy zero",
     ),
 }
 
@@ -44,7 +44,7 @@ def read_plan(data: bytes) -> Any:
 
     plan = SimpleNamespace()
     magic, plan.mask_words, plan.row_program, plan.computed_program = take("IIII")
-    assert magic == int.from_bytes(b"FKP1", "little")
+    assert magic == int.from_bytes(b"FKP2", "little")
     plan.columns = [TYPES[t] for t in take(f"{take('I')[0]}B")]
     plan.constants = [take("8sQ") for _ in range(take("I")[0])]
     plan.text = take(f"{take('I')[0]}s")[0]

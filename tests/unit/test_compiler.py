@@ -294,6 +294,7 @@ def test_notes_say_what_is_judged_when() -> None:
     )
     assert compile_plan([p], SCHEMA).notes == (
         "pattern p: general runs (4 states, 1 run registers)",
+        "  why: a match can skip events, or take more or fewer of them",
         "  rows: some state changes on any row",
         "  condition 0 (bit per row): col.amount > 1",
         "  condition 1 (bit per row): col.amount > 2",

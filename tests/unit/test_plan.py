@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fyke import Schema, StateError, begin, col, prev, ref
+from fyke import Schema, StateError, begin, col, prev, ref, skip
 from fyke._core import Core
 from fyke.batches import Encoder, Payloads, RowView
 from fyke.compiler import compile_plan
@@ -33,6 +33,12 @@ PATTERNS = [
     .next("t", ~col.k.starts_with("x") & (ref("s").x.max() >= col.x))
     .within(gap="5s")
     .by(col.n % 3),
+    begin("p", col.n > 0)
+    .next("q", (col.x != prev.x) | ~(col.n < 3))
+    .next("r")
+    .within("8s")
+    .by("k")
+    .skip(skip.to_last("q")),
 ]
 ROWS = [{"t": i, "x": float(i % 3), "n": i % 5, "k": "xyz"[i % 3], "b": i % 2 == 0} for i in range(40)]
 
@@ -61,7 +67,7 @@ def test_operations_are_numbered_as_in_the_header() -> None:
 
 def test_tables_that_are_empty_are_counts_of_zero() -> None:
     """Magic, mask words, no row program, no computed program, then fifteen arrays."""
-    assert Tables().to_bytes() == b"FKP1" + b"\1\0\0\0" + b"\xff" * 8 + bytes(4) * 15
+    assert Tables().to_bytes() == b"FKP2" + b"\1\0\0\0" + b"\xff" * 8 + bytes(4) * 15
 
 
 def test_the_bytes_are_as_documented() -> None:
@@ -84,10 +90,10 @@ def test_the_bytes_are_as_documented() -> None:
         stages=[(5, 6)],
         key_columns=[7],
         keyspaces=[(0, 1, 1, NONE)],
-        patterns=[(1, 2, 3, 4, 5, 0, 7, 1, 2**33, 10, 1, 12, 13, 1, 1)],
+        patterns=[(1, 2, 3, 4, 5, 0, 7, 1, 2**33, 10, 1, 12, 13, 1, 1, 1, 0)],
     )
     expected = """
-        464b5031 02000000 00000000 ffffffff
+        464b5032 02000000 00000000 ffffffff
         02000000 0103
         01000000 636f6e7374616e74 0000000000000000
         03000000 616263
@@ -103,7 +109,7 @@ def test_the_bytes_are_as_documented() -> None:
         01000000 07000000
         01000000 00000000 01000000 01000000 ffffffff
         01000000 01000000 02000000 03000000 04000000 05000000 00000000 07000000 01000000
-                 0000000002000000 0a000000 01000000 0c000000 0d000000 01000000 01000000
+                 0000000002000000 0a000000 01000000 0c000000 0d000000 01000000 01000000 01000000 00000000
     """
     assert t.to_bytes().hex() == "".join(expected.split())
 
