@@ -20,6 +20,7 @@ from fyke.match import Event, Match, Matches, Results, Rows
 from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
 from fyke.replay import Replay, replay
 from fyke.schema import Field, Schema
+from fyke.streams import KeyedStream, Stream, stream
 from fyke.window import count_window, global_window, hopping, session, sliding, tumbling
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "ExpressionError",
     "Field",
     "FykeError",
+    "KeyedStream",
     "LimitError",
     "Match",
     "Matches",
@@ -50,6 +52,7 @@ __all__ = [
     "Stage",
     "StateError",
     "Statistics",
+    "Stream",
     "agg",
     "begin",
     "call",
@@ -68,6 +71,7 @@ __all__ = [
     "session",
     "skip",
     "sliding",
+    "stream",
     "trigger",
     "tumbling",
 ]

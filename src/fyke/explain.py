@@ -13,7 +13,7 @@ from fyke import expr as ex
 from fyke.duration import format_ns
 from fyke.pattern import NO_SKIP, Pattern, Skip, Stage
 
-__all__ = ["diagram_mermaid", "diagram_text"]
+__all__ = ["diagram_mermaid", "diagram_text", "escaped"]
 
 _ARROWS = {
     "begin": "begin with",
@@ -89,7 +89,7 @@ def diagram_mermaid(pattern: Pattern) -> str:
     _mermaid_stages(pattern.stages, lines, arrows, count(1), indent=1)
     notes = [*_header(pattern), *_footer(pattern)]
     if notes:
-        text = "<br/>".join(map(_escaped, notes))
+        text = "<br/>".join(map(escaped, notes))
         lines.append(f'    whole[/"{text}"/]')
     return "\n".join(lines + ["    " + arrow for arrow in arrows])
 
@@ -211,24 +211,24 @@ def _mermaid_stages(
         node = f"s{next(numbers)}"
         words = quantifier_words(stage)
         if stage.group is not None:
-            until = "" if stage.until is None else f"<br/>until {_escaped(repr(stage.until))}"
+            until = "" if stage.until is None else f"<br/>until {escaped(repr(stage.until))}"
             lines.append(f'{margin}subgraph {node}["group{" " + words if words else ""}{until}"]')
             _mermaid_stages(stage.group, lines, arrows, numbers, indent + 1)
             lines.append(f"{margin}end")
         else:
             name = ("NOT " if stage.negated else "") + str(stage.name)
-            title = f"<b>{_escaped(name)}</b>" + (f" {words}" if words else "")
-            label = "<br/>".join([title, *map(_escaped, _condition_lines(stage))])
+            title = f"<b>{escaped(name)}</b>" + (f" {words}" if words else "")
+            label = "<br/>".join([title, *map(escaped, _condition_lines(stage))])
             lines.append(f'{margin}{node}{{{{"{label}"}}}}' if stage.negated else f'{margin}{node}["{label}"]')
         if ids:
-            arrows.append(f"{ids[-1]} {'-.-x' if stage.negated else '-->'}|{_escaped(_arrow_words(stage))}| {node}")
+            arrows.append(f"{ids[-1]} {'-.-x' if stage.negated else '-->'}|{escaped(_arrow_words(stage))}| {node}")
         # A subgraph cannot have an arrow to itself; its title says how often.
         if stage.quantifier.kind != "one" and stage.group is None:
             arrows.append(f"{node} -.->|again| {node}")
         ids.append(node)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Make text safe in a Mermaid label, by Mermaid's own entities: # in place of HTML's &."""
     # First the sign that starts an entity, so that none is escaped twice.
     for sign, entity in (("#", "35"), ("&", "amp"), ("<", "lt"), (">", "gt"), ('"', "quot"), ("|", "124")):

@@ -415,7 +415,7 @@ def _join(found: Sequence[RawResults]) -> RawResults | None:
 # ------------------------------------------------------------------------------------------------ to Arrow
 
 
-def _payload(raw: RawResults, events: np.ndarray[Any, Any]) -> pa.Table:
+def payload_of(raw: RawResults, events: np.ndarray[Any, Any]) -> pa.Table:
     """The payload of these events, in order, as one table."""
     used = sorted({int(s) for s in np.unique(events["segment"])})
     tables, base, n = [], {}, 0
@@ -434,7 +434,7 @@ def _payload(raw: RawResults, events: np.ndarray[Any, Any]) -> pa.Table:
     return _together(tables).take(pa.array(take)).combine_chunks()
 
 
-def _gathered(raw: RawResults, events: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
+def gathered(raw: RawResults, events: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
     out = np.empty(len(events), np.int64)
     for number, segment in raw.segments.items():
         mine = events["segment"] == number
@@ -464,8 +464,8 @@ def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Seq
     flat = np.arange(int(ends[-1])) - np.repeat(ends - counts, counts) + np.repeat(first, counts)
     events = raw.events[flat]
     owner = np.repeat(np.arange(len(records)), counts)
-    times = _gathered(raw, events, "times")
-    positions = _gathered(raw, events, "positions")
+    times = gathered(raw, events, "times")
+    positions = gathered(raw, events, "positions")
     names = np.array([p.name or str(i) for i, p in enumerate(patterns)], object)
     stage_names = [np.array([s.name for s in p.stages] or [""], object) for p in patterns]
     pattern_of = records["pattern"][owner]
@@ -492,16 +492,16 @@ def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Seq
         "released": pa.array(records["released"]).cast(time),
         "id": pa.array(ids, pa.string()),
     }
-    payload = _payload(raw, events)
+    payload = payload_of(raw, events)
     for name, repeats in stages.items():
         mine = np.flatnonzero(labels == name)
-        columns[name if name not in columns else f"{name}_"] = _stage_column(
+        columns[name if name not in columns else f"{name}_"] = stage_column(
             payload, mine, owner[mine], len(records), repeats
         )
     return pa.table(columns)
 
 
-def _stage_column(
+def stage_column(
     payload: pa.Table, mine: np.ndarray[Any, Any], owner: np.ndarray[Any, Any], n: int, repeats: bool
 ) -> pa.Array:
     rows = payload.take(pa.array(mine))

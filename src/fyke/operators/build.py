@@ -1,0 +1,58 @@
+"""Boxes to operators: the only place that knows what runs which. A new operator is a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from fyke.nodes import Filter, Finals, Map, Matching, Node, Project, Side, Source, Union
+from fyke.operator import Operator
+from fyke.operators.matcher import Matcher
+from fyke.operators.rows import FilterRows, MapRows, ProjectRows, TakeFinals
+from fyke.operators.union import UnionRows
+
+__all__ = ["operator_for", "schema_of"]
+
+
+def operator_for(node: Node, schemas: Sequence[pa.Schema]) -> Operator:
+    """Make what runs a box.
+
+    Args:
+        node: neither a source nor a side output: these are the engine's own.
+        schemas: of its inputs.
+
+    Raises:
+        SchemaError, DefinitionError: box and schemas do not meet.
+    """
+    match node:
+        case Filter():
+            return FilterRows(node, schemas[0])
+        case Project():
+            return ProjectRows(node, schemas[0])
+        case Map():
+            return MapRows(node, schemas[0])
+        case Finals():
+            return TakeFinals(node, schemas[0])
+        case Union():
+            return UnionRows(node, schemas)
+        case Matching():
+            return Matcher(node, schemas[0])
+    raise TypeError(f"nothing runs {node!r:.80}")
+
+
+def schema_of(node: Node, schemas: Sequence[pa.Schema | None]) -> pa.Schema | None:
+    """Give the schema of a box's rows as far as it is known, after checking the box.
+
+    Raises:
+        SchemaError, DefinitionError: box and schemas do not meet.
+    """
+    if isinstance(node, Source | Map):
+        return node.given
+    known = [each for each in schemas if each is not None]
+    if len(known) < len(node.inputs):
+        return None
+    if isinstance(node, Side):
+        return None
+    typed = node.typed(known)
+    return operator_for(node, known).schema if typed is None else typed

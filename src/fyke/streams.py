@@ -1,0 +1,393 @@
+"""Streams: a graph of boxes, written by naming what is done with rows, run by an Engine or a replay.
+
+Every method gives a new stream and leaves the old one as it is, so that a stream can go several ways. Nothing runs
+while a stream is written; what can be checked is checked at once, and the error quotes the box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from fyke import expr as ex
+from fyke.columns import plain_schema
+from fyke.duration import DurationLike, to_ns
+from fyke.errors import DefinitionError
+from fyke.expr import Expr
+from fyke.flowchart import draw_mermaid, draw_text
+from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
+from fyke.nodes import (
+    SIDES,
+    Filter,
+    Map,
+    Matching,
+    Node,
+    Project,
+    Side,
+    Source,
+    Union,
+    only_finals,
+    row_expression,
+)
+from fyke.operators.build import schema_of
+from fyke.pattern import Pattern
+from fyke.schema import Schema
+
+__all__ = ["KeyedStream", "Stream", "stream"]
+
+Row: TypeAlias = Mapping[str, Any]
+SchemaLike: TypeAlias = pa.Schema | Schema
+
+
+def stream(
+    name: str = "events",
+    *,
+    time: str,
+    unit: str | None = None,
+    out_of_order: DurationLike = 0,
+    schema: SchemaLike | None = None,
+) -> Stream:
+    """Begin a stream: rows that come from outside.
+
+    Args:
+        name: what the engine's push and a replay call it; unique in a graph.
+        time: the column of the event time.
+        unit: of a numeric time column: "s", "ms", "us" or "ns". None: it holds timestamps (or datetimes).
+        out_of_order: the bound of disorder: a row this much behind the highest time seen is still in time.
+        schema: the columns, as a pyarrow Schema or a fyke Schema; then all that is done with them is checked when it is
+            written. None: those of the first data, whose types hold from then on.
+
+    Raises:
+        DefinitionError: one of them is wrong.
+
+    >>> payments = stream("payments", time="ts", unit="s", out_of_order="30s")
+    >>> payments.filter(ex.col.amount > 500).select("card", cents=ex.col.amount * 100)
+    stream('payments').filter(col.amount > 500).select(card, cents = col.amount * 100)
+    """
+    if schema is not None and not isinstance(schema, pa.Schema | Schema):
+        raise DefinitionError(f"schema: expected a pyarrow Schema or a fyke Schema, got {schema!r:.80}")
+    disorder = 0 if type(out_of_order) is int and out_of_order == 0 else to_ns(out_of_order)
+    return _made(Source((), name, time, unit, disorder, _arrow(schema)))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Stream:
+    """Rows in the order of their arrival, each with a time, and watermarks between them. Made by `fyke.stream`.
+
+    Attributes:
+        node: the box that its rows come out of.
+    """
+
+    node: Node
+
+    # -- each row by itself
+
+    def filter(self, *conditions: Expr | Callable[[Row], object]) -> Stream:
+        """Keep the rows for which all conditions hold; where one is null it does not.
+
+        Args:
+            conditions: expressions over a row, or Python functions of it.
+
+        Raises:
+            DefinitionError: one reads more than its row. SchemaError: it does not fit the columns.
+
+        >>> stream(time="ts").filter(ex.col.amount > 500, ex.col.country != "CH")
+        stream('events').filter((col.amount > 500) & (col.country != 'CH'))
+        """
+        where = f"{self.node.path}.filter"
+        if not conditions:
+            raise DefinitionError(f"{where}: needs a condition")
+        made = [_condition(each, where) for each in conditions]
+        whole = made[0]
+        for each in made[1:]:
+            whole = ex.Binary("and", whole, each)
+        return _made(Filter((self.node,), whole))
+
+    def branch(self, **conditions: Expr | Callable[[Row], object]) -> dict[str, Stream]:
+        """Send each row one of several ways: the first whose condition holds, else "rest".
+
+        Args:
+            conditions: a condition for each way, by its name; tried in this order.
+
+        Returns:
+            The ways by name, "rest" last.
+
+        >>> ways = stream(time="ts").branch(big=ex.col.amount > 500, swiss=ex.col.country == "CH")
+        >>> list(ways)
+        ['big', 'swiss', 'rest']
+        """
+        where = f"{self.node.path}.branch"
+        if not conditions or "rest" in conditions:
+            raise DefinitionError(f'{where}: needs conditions by name; "rest" is what none of them takes')
+        made = {name: _condition(each, f"{where}({name}=)") for name, each in conditions.items()}
+        before: tuple[Expr, ...] = ()
+        ways = {}
+        for name, condition in made.items():
+            ways[name] = _made(Filter((self.node,), condition, before))
+            before = (*before, condition)
+        ways["rest"] = _made(Filter((self.node,), None, before))
+        return ways
+
+    def select(self, *names: str, **columns: object) -> Stream:
+        """Keep these columns only, and compute others.
+
+        A row keeps its time, whether its column is among them or not.
+
+        Args:
+            names: columns; "probe.amount" is a field of the struct `probe`, and named so.
+            columns: name=expression; a plain value is the same for all rows.
+
+        >>> stream(time="ts").select("card", euros=ex.col.cents / 100, source="web")
+        stream('events').select(card, euros = col.cents / 100, source = lit('web'))
+        """
+        where = f"{self.node.path}.select"
+        if not names and not columns:
+            raise DefinitionError(f"{where}: needs columns")
+        for name in names:
+            if not isinstance(name, str) or not name:
+                raise DefinitionError(f"{where}: {name!r:.80} is no name of a column; give others as name=expression")
+        given = [*((name, ex.Column(name)) for name in names), *self._columns(where, columns)]
+        twice = [name for name, _ in given if [n for n, _ in given].count(name) > 1]
+        if twice:
+            raise DefinitionError(f"{where}: column `{twice[0]}` is given twice")
+        return _made(Project((self.node,), tuple(given), keep=False))
+
+    def with_columns(self, **columns: object) -> Stream:
+        """Keep all columns and compute others; one of the same name is replaced.
+
+        Args:
+            columns: name=expression; a plain value is the same for all rows.
+
+        >>> stream(time="ts").with_columns(euros=ex.col.cents / 100)
+        stream('events').with_columns(euros = col.cents / 100)
+        """
+        where = f"{self.node.path}.with_columns"
+        if not columns:
+            raise DefinitionError(f"{where}: needs columns")
+        return _made(Project((self.node,), tuple(self._columns(where, columns)), keep=True))
+
+    def _columns(self, where: str, columns: Mapping[str, object]) -> list[tuple[str, Expr]]:
+        made = []
+        for name, given in columns.items():
+            if isinstance(given, Expr) or not callable(given):
+                made.append((name, row_expression(ex.to_expr(given), f"{where}({name}=)")))
+            else:
+                raise DefinitionError(f"{where}({name}=): a Python function of a row is for map(): {given!r:.60}")
+        return made
+
+    def map(self, fn: Callable[[Row], Any], *, schema: SchemaLike | None = None) -> Stream:
+        """Call a Python function with each row.
+
+        Args:
+            fn: takes the row, a mapping that it must not change; gives a row, a list of rows, or None for no row. They
+                have the time of the row. It must give the same each time it gets the same row.
+            schema: of the rows it gives. None: that of the first that it gives, which holds from then on.
+
+        >>> stream(time="ts").map(dict)
+        stream('events').map(dict, in Python)
+        """
+        return _made(Map((self.node,), fn, _arrow(schema)))
+
+    # -- several streams
+
+    def union(self, *others: Stream) -> Stream:
+        """Put streams of the same columns together, in the order of their arrival.
+
+        What is known of time is the least of their watermarks; an idle stream is left out of account.
+
+        >>> stream("a", time="ts").union(stream("b", time="ts"))
+        stream('a').union(stream('b'))
+        """
+        if not others or not all(isinstance(other, Stream) for other in others):
+            raise DefinitionError(f"{self.node.path}.union: needs streams, got {others!r:.80}")
+        return _made(Union((self.node, *(other.node for other in others))))
+
+    # -- over time
+
+    def key_by(self, *keys: str | Expr, **named: Expr) -> KeyedStream:
+        """Say by what rows belong together, for windows, joins, processes, and patterns without a key of their own.
+
+        Args:
+            keys: columns, or expressions over a row.
+            named: expressions with the name that their column has in results.
+
+        >>> stream(time="ts").key_by("card", hundreds=ex.col.amount // 100)
+        stream('events').key_by(card, hundreds = col.amount // 100)
+        """
+        where = f"{self.node.path}.key_by"
+        if not keys and not named:
+            raise DefinitionError(f"{where}: needs a column or an expression")
+        made: list[tuple[Expr, str | None]] = [(row_expression(key, where), None) for key in keys]
+        made += [(row_expression(key, f"{where}({name}=)"), name) for name, key in named.items()]
+        parts: dict[str, Expr] = {}
+        for i, (key, name) in enumerate(made):
+            if not ex.columns(key):
+                raise DefinitionError(f"{where}: {key!r} is the same for all rows")
+            label = name or (key.name if isinstance(key, ex.Column) else f"key_{i + 1}")
+            if label in parts:
+                raise DefinitionError(f"{where}: two keys are named `{label}`: write key_by(other={key!r})")
+            parts[label] = key
+        return KeyedStream(self, tuple(parts.items()))
+
+    def match(self, patterns: Patterns, *, keep: Any = None, **limits: Any) -> Stream:
+        """Look for patterns; each match is a row, with the time at which it was certain.
+
+        Columns: those of the key, pattern, start, time (of the last event), released, id, and one for each stage: a
+        struct of its event, or a list of them. `col["spree.amount"]` is a field of it.
+
+        Args:
+            patterns: one Pattern, several, or a mapping of names to them.
+            keep: the columns that stages hold beside those that patterns read; None: all.
+            limits: as Engine takes them: timeouts, max_partials, on_max_partials, max_memory, on_max_memory, key_ttl.
+
+        >>> from fyke import begin, col
+        >>> stream(time="ts").match(begin("a", col.x > 1).next("b").within("1m").named("pair"))
+        stream('events').match(pair)
+        """
+        return self._match(normalise(patterns), keep, limits)
+
+    def _match(self, found: tuple[Pattern, ...], keep: Any, given: Mapping[str, Any]) -> Stream:
+        limits = Limits.of(given, f"{self.node.path}.match")
+        for p in found:
+            if p.window is None and limits.key_ttl is None and limits.max_partials is None and can_wait(p):
+                raise DefinitionError(
+                    f"{self.node.path}.match: {p.name or p!r:.60}: without within() its partial matches can wait for "
+                    "ever; add .within(...), or key_ttl= or max_partials="
+                )
+        node = _timed(only_finals(self.node), "match")
+        return _made(Matching((node,), found, limits, checked_keep(keep, found)))
+
+    # -- other outputs
+
+    def side(self, name: str) -> Stream:
+        """Give another output of the last box as a stream: "late", "errors", "timeouts", or one that a process names.
+
+        Late rows and rows in error have no place in time any more: they can be filtered, mapped and given out.
+
+        Raises:
+            DefinitionError: the box has no such output.
+        """
+        if name not in self.node.sides:
+            has = ", ".join(self.node.sides) or "none"
+            raise DefinitionError(f'{self.node.path}: it has no output "{name}"; its outputs beside the results: {has}')
+        if name == "timeouts" and isinstance(self.node, Matching) and not self.node.limits.timeouts:
+            raise DefinitionError(f"{self.node.path}: time-outs are not reported: write match(..., timeouts=True)")
+        return _made(Side((self.node,), name))
+
+    @property
+    def late(self) -> Stream:
+        """The rows that came too late for the last box."""
+        return self.side("late")
+
+    @property
+    def errors(self) -> Stream:
+        """The rows that the last box could not take: without a key, or for which a process failed."""
+        return self.side("errors")
+
+    @property
+    def no_window(self) -> Stream:
+        """The rows that lie in no window of the last box."""
+        return self.side("no_window")
+
+    @property
+    def timeouts(self) -> Stream:
+        """The partial matches of the last box whose time ran out."""
+        return self.side("timeouts")
+
+    # -- about it
+
+    def named(self, name: str) -> Stream:
+        """Give the last box a name of its own: for statistics, snapshots and drawings."""
+        return replace(self, node=replace(self.node, title=name))
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """The columns, where the sources' schemas tell them; else None until the first data comes."""
+        return self.node.schema
+
+    def describe(self, style: str = "text") -> str:
+        """Draw the graph.
+
+        Args:
+            style: "text" for the terminal, "mermaid" for documents.
+        """
+        if style not in ("text", "mermaid"):
+            raise DefinitionError(f'describe({style!r}): expected "text" or "mermaid"')
+        return draw_text([self.node]) if style == "text" else draw_mermaid([self.node])
+
+    def __repr__(self) -> str:
+        return _written(self.node)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KeyedStream:
+    """A stream and by what its rows belong together. Made by `Stream.key_by`.
+
+    Attributes:
+        stream: the rows.
+        keys: (name, expression) for each part of the key.
+    """
+
+    stream: Stream
+    keys: tuple[tuple[str, Expr], ...]
+
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions of the key."""
+        return tuple(e for _, e in self.keys)
+
+    def match(self, patterns: Patterns, *, keep: Any = None, **limits: Any) -> Stream:
+        """Look for patterns, each key by itself, as `Stream.match`; a pattern with by() keeps that."""
+        found = tuple(p if p.key else p.by(*self.parts) for p in normalise(patterns))
+        return self.stream._match(found, keep, limits)
+
+    def __repr__(self) -> str:
+        return f"{self.stream!r}.key_by({_listed(self.keys)})"
+
+
+# ------------------------------------------------------------------------------------------------ helpers
+
+
+def _made(node: Node) -> Stream:
+    """The stream of a box, after checking it as far as schemas are known."""
+    schema = schema_of(node, [each.schema for each in node.inputs])
+    return Stream(node if schema is None else replace(node, schema=schema))
+
+
+def _timed(node: Node, what: str) -> Node:
+    if not node.is_timed:
+        raise DefinitionError(
+            f"{node.path}.{what}: these rows have no place in time any more; filter, select, map, or give them out"
+        )
+    return node
+
+
+def _arrow(schema: SchemaLike | None) -> pa.Schema | None:
+    if schema is None:
+        return None
+    return plain_schema(schema.to_arrow() if isinstance(schema, Schema) else schema)
+
+
+def _condition(given: object, where: str) -> Expr:
+    if isinstance(given, str | bool):
+        raise DefinitionError(f"{where}: got {given!r}, not an expression: write for example col.amount > 0")
+    return row_expression(given, where)
+
+
+def _listed(columns: tuple[tuple[str, Expr], ...]) -> str:
+    return ", ".join(name if isinstance(e, ex.Column) and e.name == name else f"{name} = {e!r}" for name, e in columns)
+
+
+def _written(node: Node) -> str:
+    """The calls that make it."""
+    if isinstance(node, Source):
+        return f"stream({node.name!r})"
+    first = _written(node.inputs[0])
+    if isinstance(node, Side):
+        return f"{first}.{node.output}" if node.output in SIDES else f"{first}.side({node.output!r})"
+    others = [_written(each) for each in node.inputs[1:]]
+    text = f"{first}.{node.kind}({', '.join([*others, *node.words()])})"
+    return text if node.title is None else f"{text}.named({node.title!r})"
