@@ -35,6 +35,8 @@ LAYERS = [
     ["snapshot"],
     ["operators"],
     ["streams"],
+    ["box", "intake", "outcome"],
+    ["graph"],
     ["engine"],
     ["replay", "testing"],
     ["cli"],

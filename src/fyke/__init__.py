@@ -16,7 +16,9 @@ from fyke.errors import (
 )
 from fyke.explain import diagram_mermaid, diagram_text
 from fyke.expr import Expr, call, col, func, lit, prev, ref
+from fyke.graph import InputStatistics, StreamEngine, StreamStatistics
 from fyke.match import Event, Match, Matches, Results, Rows
+from fyke.outcome import Records, StreamResults
 from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
 from fyke.replay import Replay, replay
 from fyke.schema import Field, Schema
@@ -35,6 +37,7 @@ __all__ = [
     "ExpressionError",
     "Field",
     "FykeError",
+    "InputStatistics",
     "KeyedStream",
     "LimitError",
     "Match",
@@ -42,6 +45,7 @@ __all__ = [
     "Pattern",
     "PatternError",
     "Quantifier",
+    "Records",
     "Replay",
     "Results",
     "Rows",
@@ -53,6 +57,9 @@ __all__ = [
     "StateError",
     "Statistics",
     "Stream",
+    "StreamEngine",
+    "StreamResults",
+    "StreamStatistics",
     "agg",
     "begin",
     "call",

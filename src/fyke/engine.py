@@ -1,27 +1,30 @@
-"""Engine: patterns in an application. Push rows or batches, get matches."""
+"""Engine: patterns or streams in an application. Push rows or batches, get matches or what streams give."""
 
 from __future__ import annotations
 
 import datetime as dt
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 import pyarrow as pa
 
-from fyke._core import Core, Segment, count_from, datetime_ns, first_not_above
+from fyke._core import Core, Segment, count_from, first_not_above
 from fyke.batches import Encoder, Payloads, RowView, arrow_batches, rows_of
 from fyke.compiler import compile_plan, outline
 from fyke.duration import check_time, format_ns, to_ns
 from fyke.errors import DataError, DefinitionError, LimitError, SchemaError, SkipError, StateError
+from fyke.eventtime import watermark_ns
+from fyke.graph import StreamEngine, Streams
 from fyke.match import Results
 from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
 from fyke.plan import Plan
 from fyke.schema import Schema
 from fyke.snapshot import Snapshot, read_snapshot, write_snapshot
 from fyke.strategy import STRATEGIES
+from fyke.streams import Stream
 
 TIME_MIN: Final = -(2**63)
 TIME_MAX: Final = 2**63 - 1
@@ -63,41 +66,8 @@ class Statistics:
     watermark: int | None
 
 
-class Engine:
-    """Matches patterns over rows pushed in arrival order.
-
-    Args:
-        patterns: one Pattern, several, or a mapping of names to them.
-        time: the column of the event time.
-        unit: of a numeric time column: "s", "ms", "us" or "ns". None: it holds timestamps (or datetimes).
-        out_of_order: the bound of disorder, a duration; a row this much behind the highest time seen is still in time.
-        schema: a pyarrow Schema or a fyke Schema. None: that of the first Arrow data; for rows, and for columns of
-            Arrow's null type, types follow from the patterns.
-        keep: the columns that matches hold beside the time and those that patterns read (of objects: as dicts). None:
-            all.
-        timeouts: report partial matches that time out (Results.timeouts).
-        max_partials, on_max_partials: bound of open partial matches of one pattern and key, and what to do: "error",
-            "drop_oldest", "drop_newest".
-        max_memory, on_max_memory: bound in bytes of what is held for open partial matches, the rows of the push under
-            way included (so a bound below the size of a batch stops at once), and what to do.
-        key_ttl: forget a key that had no event for so long, a duration in event time. Only events that concern a
-            pattern count: those for which one of its conditions holds.
-        strategy: "auto", or "general" to run every pattern by partial matches; the results are the same.
-
-    Raises:
-        DefinitionError: an option or a pattern is wrong, or keep= meets a Python condition that reads the match.
-        SchemaError: patterns and schema do not meet; without schema= the first push says so.
-
-    A push costs what its rows cost: one pass for the conditions, a look-up and a step per row that concerns a pattern.
-
-    >>> from fyke import begin, col
-    >>> pattern = begin("probe", col.amount < 1).followed_by("spree", col.amount > 500).within("10m").by("card")
-    >>> engine = Engine(pattern, time="ts", unit="s")
-    >>> engine.push([{"ts": 0, "card": "x", "amount": 0.5}, {"ts": 60, "card": "x", "amount": 900.0}])
-    <0 matches>
-    >>> [match["spree"]["amount"] for match in engine.flush()]
-    [900.0]
-    """
+class PatternEngine:
+    """What Engine is where it is given patterns."""
 
     def __init__(
         self,
@@ -234,7 +204,7 @@ class Engine:
         Raises:
             DataError: it is neither, or outside the range of times (years 1677 to 2262).
         """
-        ns = _watermark_ns(watermark)
+        ns = watermark_ns(watermark)
         if self._plan is None:
             self._early = max(self._early, ns)
             return self._nothing
@@ -276,7 +246,7 @@ class Engine:
         return write_snapshot(self._plan, self._core, self._position)
 
     @classmethod
-    def restore(cls, state: bytes, patterns: Patterns, **options: Any) -> Engine:
+    def restore(cls, state: bytes, patterns: Patterns, **options: Any) -> PatternEngine:
         """Make an engine that goes on where the snapshot was taken.
 
         Args:
@@ -331,6 +301,101 @@ class Engine:
             self._core.compact()
 
 
+class Engine(PatternEngine):
+    """Matches patterns over rows pushed in arrival order.
+
+    Given a Stream, or names mapped to Streams, instead of patterns, it gives a StreamEngine, which runs them.
+
+    Args:
+        patterns: one Pattern, several, or a mapping of names to them.
+        time: the column of the event time.
+        unit: of a numeric time column: "s", "ms", "us" or "ns". None: it holds timestamps (or datetimes).
+        out_of_order: the bound of disorder, a duration; a row this much behind the highest time seen is still in time.
+        schema: a pyarrow Schema or a fyke Schema. None: that of the first Arrow data; for rows, and for columns of
+            Arrow's null type, types follow from the patterns.
+        keep: the columns that matches hold beside the time and those that patterns read (of objects: as dicts). None:
+            all.
+        timeouts: report partial matches that time out (Results.timeouts).
+        max_partials, on_max_partials: bound of open partial matches of one pattern and key, and what to do: "error",
+            "drop_oldest", "drop_newest".
+        max_memory, on_max_memory: bound in bytes of what is held for open partial matches, the rows of the push under
+            way included (so a bound below the size of a batch stops at once), and what to do.
+        key_ttl: forget a key that had no event for so long, a duration in event time. Only events that concern a
+            pattern count: those for which one of its conditions holds.
+        strategy: "auto", or "general" to run every pattern by partial matches; the results are the same.
+
+    Raises:
+        DefinitionError: an option or a pattern is wrong, or keep= meets a Python condition that reads the match.
+        SchemaError: patterns and schema do not meet; without schema= the first push says so.
+
+    A push costs what its rows cost: one pass for the conditions, a look-up and a step per row that concerns a pattern.
+
+    >>> from fyke import begin, col
+    >>> pattern = begin("probe", col.amount < 1).followed_by("spree", col.amount > 500).within("10m").by("card")
+    >>> engine = Engine(pattern, time="ts", unit="s")
+    >>> engine.push([{"ts": 0, "card": "x", "amount": 0.5}, {"ts": 60, "card": "x", "amount": 900.0}])
+    <0 matches>
+    >>> [match["spree"]["amount"] for match in engine.flush()]
+    [900.0]
+    """
+
+    @overload
+    def __new__(cls, streams: Streams, /) -> StreamEngine: ...  # type: ignore[misc]  # no Engine, but works like one
+    @overload
+    def __new__(
+        cls,
+        patterns: Patterns,
+        *,
+        time: str,
+        unit: str | None = None,
+        out_of_order: Duration = 0,
+        schema: pa.Schema | Schema | None = None,
+        keep: Sequence[str] | None = None,
+        timeouts: bool = False,
+        max_partials: int | None = None,
+        on_max_partials: str = "error",
+        max_memory: int | None = None,
+        on_max_memory: str = "error",
+        key_ttl: Duration | None = None,
+        strategy: str = "auto",
+    ) -> Engine: ...
+    def __new__(cls, patterns: Any, **options: Any) -> Any:
+        """Make what runs what is given."""
+        if not _are_streams(patterns):
+            return super().__new__(cls)
+        if options:
+            raise DefinitionError(f"Engine: {next(iter(options))}= is said where the streams are written")
+        return StreamEngine(patterns)
+
+    @overload
+    @classmethod
+    def restore(cls, state: bytes, patterns: Streams, /) -> StreamEngine: ...
+    @overload
+    @classmethod
+    def restore(cls, state: bytes, patterns: Patterns, **options: Any) -> Engine: ...
+    @classmethod
+    def restore(cls, state: bytes, patterns: Any, **options: Any) -> Any:
+        """Make an engine that goes on where the snapshot was taken.
+
+        Args:
+            state: what snapshot gave; may come from an untrusted place: no code in it is run.
+            patterns: the patterns, or streams, the snapshot was taken with.
+            options: as for Engine, of patterns. out_of_order must be what it was, and can be left out; the types of
+                columns are the snapshot's.
+
+        Raises:
+            StateError: damaged, of another version, of other patterns or streams, or of another bound of disorder.
+        """
+        if _are_streams(patterns):
+            return StreamEngine.restore(state, patterns)
+        return super().restore(state, patterns, **options)
+
+
+def _are_streams(given: object) -> bool:
+    values = given.values() if isinstance(given, Mapping) else [given]
+    return any(isinstance(each, Stream) for each in values)
+
+
 def _checked_positions(given: Any, n: int) -> np.ndarray[Any, Any]:
     """Positions that the caller gave, as uint64."""
     try:
@@ -358,21 +423,6 @@ def _encoded(encode: Any, parts: Sequence[Any], numbers: np.ndarray[Any, Any]) -
         segments.append(encode(part, numbers[at : at + len(part)]))
         at += len(part)
     return segments
-
-
-def _watermark_ns(watermark: Any) -> int:
-    if isinstance(watermark, np.datetime64) and not np.isnat(watermark):
-        watermark = int(watermark.astype("datetime64[ns]").astype("i8"))
-    ns: Any = None
-    if isinstance(watermark, dt.datetime):
-        ns = datetime_ns(watermark) if watermark == watermark else None  # NaT of pandas is a datetime, too
-    elif isinstance(watermark, int | np.integer) and not isinstance(watermark, bool):
-        ns = int(watermark)
-    if ns is None or not TIME_MIN < ns <= TIME_MAX:
-        raise DataError(
-            f"watermark: expected ns as int, or a datetime, in the years 1677 to 2262, got {watermark!r:.80}"
-        )
-    return int(ns)
 
 
 def _view(segment: Segment, row: int) -> RowView:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+import datetime as dt
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fyke._core import scale_times
+from fyke._core import datetime_ns, scale_times
 from fyke.duration import UNITS
 from fyke.errors import DataError
 
-__all__ = ["TimeColumn"]
+__all__ = ["TimeColumn", "watermark_ns"]
 
 INT64: Final = np.iinfo(np.int64)
 
@@ -94,3 +95,23 @@ class TimeColumn:
                 "(years 1677 to 2262): is the unit right?"
             )
         return np.ascontiguousarray(times, np.int64)
+
+
+def watermark_ns(watermark: Any) -> int:
+    """Give a watermark in ns: of an int of ns, or a datetime.
+
+    Raises:
+        DataError: it is neither, or out of range.
+    """
+    if isinstance(watermark, np.datetime64) and not np.isnat(watermark):
+        watermark = int(watermark.astype("datetime64[ns]").astype("i8"))
+    ns: Any = None
+    if isinstance(watermark, dt.datetime):
+        ns = datetime_ns(watermark) if watermark == watermark else None  # NaT of pandas is a datetime, too
+    elif isinstance(watermark, int | np.integer) and not isinstance(watermark, bool):
+        ns = int(watermark)
+    if ns is None or not INT64.min < ns <= INT64.max:
+        raise DataError(
+            f"watermark: expected ns as int, or a datetime, in the years 1677 to 2262, got {watermark!r:.80}"
+        )
+    return int(ns)

@@ -83,6 +83,20 @@ class Node:
         """
         return None
 
+    def side_schema(self, output: str, schemas: Schemas, own: pa.Schema) -> pa.Schema | None:
+        """Give the columns of a side output; None: only its rows can tell.
+
+        Args:
+            output: one of `sides`.
+            schemas: of the inputs.
+            own: of its rows.
+        """
+        if output in ("timeouts", "held"):
+            return own
+        if len(schemas) > 1 or output not in SIDES:
+            return None
+        return schemas[0].append(pa.field("error", pa.string())) if output == "errors" else schemas[0]
+
     def words(self) -> list[str]:
         """Say in lines what it does, for people."""
         return []

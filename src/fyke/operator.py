@@ -106,11 +106,12 @@ class Output:
 
     Attributes:
         results: the rows for the next operator, with every watermark of the input that still holds behind it.
-        side: other outputs by name, as tables of rows: "late", "no_window", "errors", "timeouts".
+        side: other outputs by name, as tables of rows: "late", "no_window", "errors"; those that have a place in time
+            still, as "timeouts", as batches.
     """
 
     results: Batch
-    side: Mapping[str, pa.Table] = field(default_factory=dict)
+    side: Mapping[str, pa.Table | Batch] = field(default_factory=dict)
 
 
 class Operator(Protocol):

@@ -53,6 +53,8 @@ def schema_of(node: Node, schemas: Sequence[pa.Schema | None]) -> pa.Schema | No
     if len(known) < len(node.inputs):
         return None
     if isinstance(node, Side):
-        return None
+        above = node.inputs[0]
+        schemas = [each.schema for each in above.inputs if each.schema is not None]
+        return above.side_schema(node.output, schemas, known[0]) if len(schemas) == len(above.inputs) else None
     typed = node.typed(known)
     return operator_for(node, known).schema if typed is None else typed

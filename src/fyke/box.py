@@ -1,0 +1,216 @@
+"""A box of a graph while it runs: its operator, made as soon as the columns of its inputs are known, and what idle
+inputs mean for it.
+
+An operator with several inputs waits for the least of their watermarks. An input that is idle is told the least
+watermark of the others as its own, so it holds nothing up; when it wakes, rows behind that are late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fyke.errors import SchemaError, StateError
+from fyke.nodes import Node
+from fyke.operator import END, START, Batch, Int64s, Marks, Operator, Output, State, UInt64s
+from fyke.operators.build import operator_for
+from fyke.operators.merge import Merge
+
+__all__ = ["Box"]
+
+EMPTY = pa.schema([])
+
+
+class Box:
+    """Runs a node.
+
+    Attributes:
+        operator: None: the columns of an input are not known yet.
+        side_schemas: the columns of its side outputs, by name, as far as they are known.
+    """
+
+    def __init__(self, node: Node, name: str) -> None:
+        self.node = node
+        self.name = name
+        self.operator: Operator | None = None
+        self.side_schemas: dict[str, pa.Schema] = {}
+        n = len(node.inputs)
+        self._own = [START] * n  # the watermarks that the inputs have
+        self._told = [START] * n  # those that the operator was told, or will be when it is made
+        self._early: list[int] | None = None  # what the operator must be told first, for it was made later
+        self._schemas: list[pa.Schema] = []
+
+    def make(self, schemas: Sequence[pa.Schema | None]) -> bool:
+        """Make the operator if all columns are known; raises SchemaError."""
+        known = [each for each in schemas if each is not None]
+        if len(known) < len(schemas):
+            return False
+        self.operator = operator_for(self.node, known)
+        self._schemas = known
+        self._early = list(self._told) if any(w > START for w in self._told) else None
+        for name in self.node.sides:
+            schema = self.node.side_schema(name, known, self.operator.schema)
+            if schema is not None:
+                self.side_schemas[name] = schema
+        return True
+
+    def require(self, schemas: Mapping[Node, pa.Schema | None]) -> None:
+        """Say which columns are missing.
+
+        Raises:
+            SchemaError: there are some.
+        """
+        for node, schema in schemas.items():
+            if schema is None:
+                raise SchemaError(
+                    f"{self.node.path}: the columns of {node.path} are not known yet: give it a schema= where it is "
+                    "written, or push its first rows (or Arrow data without rows) before"
+                )
+
+    # -- the step
+
+    def step(
+        self, batches: Sequence[Batch | None], is_idle: Sequence[bool], origin: int | None = None
+    ) -> Output | None:
+        """Take what the inputs give; None: nothing at all came of it.
+
+        Args:
+            batches: per input; None: nothing.
+            is_idle: per input, where there are several.
+            origin: of the call, if it brings no rows.
+        """
+        marks = [Marks.none() if batch is None else batch.marks for batch in batches]
+        before = list(self._told)
+        told = self._raised(marks, is_idle, origin)
+        if not any(map(len, told)) and not any(batch is not None and len(batch) for batch in batches):
+            return None
+        if self.operator is None:
+            merge = Merge(len(before))
+            merge.watermarks = before
+            passed = merge.step([Batch.empty(EMPTY, each) for each in told]).marks
+            return Output(Batch.empty(EMPTY, passed)) if len(passed) else None
+        if self._early is not None:
+            told = [_with_early(early, each) for early, each in zip(self._early, told, strict=True)]
+            self._early = None
+        inputs = [
+            Batch.empty(schema, m) if each is None or not len(each) else Batch(each.rows, each.times, each.origins, m)
+            for each, m, schema in zip(batches, told, self._schemas, strict=True)
+        ]
+        output = self.operator.step(inputs)
+        for name, rows in output.side.items():
+            self.side_schemas.setdefault(name, rows.schema if isinstance(rows, pa.Table) else rows.rows.schema)
+        return output
+
+    def _raised(self, marks: Sequence[Marks], is_idle: Sequence[bool], origin: int | None) -> list[Marks]:
+        """The watermarks that the operator is told: those of the inputs, raised for idle ones."""
+        n = len(marks)
+        if not any(is_idle) and self._own == self._told:
+            for i, each in enumerate(marks):
+                if len(each):
+                    self._own[i] = self._told[i] = int(each.times[-1])
+            return list(marks)
+        call = np.array([] if origin is None else [origin], np.uint64)
+        origins = np.unique(np.concatenate([call, *(each.origins for each in marks)]))
+        if not len(origins):
+            return list(marks)
+        reached = [_after(each, own, origins) for each, own in zip(marks, self._own, strict=True)]
+        self._own = [int(each[-1]) for each in reached]
+        active = [i for i in range(n) if not is_idle[i]]
+        if 0 < len(active) < n:
+            least = np.minimum.reduce([reached[i] for i in active])
+            reached = [np.maximum(each, least) if is_idle[i] else each for i, each in enumerate(reached)]
+        told = []
+        for i, path in enumerate(reached):
+            highest = np.maximum.accumulate(np.concatenate([np.array([self._told[i]], np.int64), path]))
+            rises = np.flatnonzero(highest[1:] > highest[:-1])
+            told.append(Marks(origins[rises], highest[1:][rises]))
+            self._told[i] = int(highest[-1])
+        return told
+
+    # -- state
+
+    def statistics(self) -> dict[str, int]:
+        """Give what the operator counts."""
+        return {} if self.operator is None else self.operator.statistics()
+
+    def explain(self) -> list[str]:
+        """Say how it runs."""
+        told: Any = getattr(self.operator, "explain", None) or getattr(self.operator, "describe", None)
+        if told is None:
+            return []
+        lines = told()
+        lines = lines.split("\n") if isinstance(lines, str) else lines
+        return [f"{self.name}:", *(f"  {line}" for line in lines)]
+
+    def check(self) -> None:
+        """Walk all invariants of the operator."""
+        assert all(own <= told for own, told in zip(self._own, self._told, strict=True)), self.name
+        if self.operator is not None:
+            self.operator.check()
+
+    def export(self) -> State:
+        """Give its state and the operator's."""
+        state: State = {
+            "graph": {
+                "own": self._own,
+                "told": self._told,
+                "early": self._early,
+                "is_made": self.operator is not None,
+            }
+        }
+        for name, schema in self.side_schemas.items():
+            state[f"side/{name}"] = pa.RecordBatch.from_pylist([], schema=schema)
+        if self.operator is not None:
+            state |= {f"operator/{name}": each for name, each in self.operator.export().items()}
+        return state
+
+    def restore(self, state: State, schemas: Sequence[pa.Schema | None]) -> None:
+        """Take over what export gave, into a fresh box.
+
+        Args:
+            state: the sections.
+            schemas: of the inputs.
+
+        Raises:
+            StateError: it is something else.
+        """
+        given = state.get("graph")
+        n = len(self.node.inputs)
+        if not isinstance(given, dict) or not (_are_times(given.get("own"), n) and _are_times(given.get("told"), n)):
+            raise StateError(f"snapshot, {self.name}: the watermarks of {n} inputs are missing")
+        if given.get("early") is not None and not _are_times(given["early"], n):
+            raise StateError(f"snapshot, {self.name}: early watermarks are {given['early']!r:.60}")
+        if given.get("is_made"):
+            if self.operator is None and not self.make(schemas):
+                raise StateError(f"snapshot, {self.name}: the columns of its inputs are missing")
+            assert self.operator is not None
+            prefix = "operator/"
+            own = {name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)}
+            self.operator.restore(own)
+        self._own, self._told, self._early = list(given["own"]), list(given["told"]), given.get("early")
+        for name, each in state.items():
+            if name.startswith("side/") and not isinstance(each, dict):
+                self.side_schemas[name.removeprefix("side/")] = each.schema
+
+
+def _after(marks: Marks, before: int, origins: UInt64s) -> Int64s:
+    """The watermark after each origin."""
+    known = np.maximum.accumulate(np.concatenate([np.array([before], np.int64), marks.times]))
+    return known[np.searchsorted(marks.origins, origins, side="right")]
+
+
+def _with_early(early: int, marks: Marks) -> Marks:
+    """A watermark from before all rows, and those after it."""
+    if early == START:
+        return marks
+    return Marks(
+        np.concatenate([np.zeros(1, np.uint64), marks.origins]),
+        np.concatenate([np.array([early], np.int64), marks.times]),
+    )
+
+
+def _are_times(given: Any, n: int) -> bool:
+    return isinstance(given, list) and len(given) == n and all(type(t) is int and START <= t <= END for t in given)

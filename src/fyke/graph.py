@@ -1,0 +1,432 @@
+"""StreamEngine: a stream graph in an application. Push rows into its sources, get what its outputs give.
+
+One step a push: every box takes what its inputs gave, in the order of the graph, and gives its own. Rows and watermarks
+carry the arrival number of the row (or of the call) that they come from, so how rows are cut into pushes changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from fyke.box import Box
+from fyke.errors import DefinitionError, EngineStopped, FykeError, SchemaError, StateError
+from fyke.eventtime import watermark_ns
+from fyke.flowchart import box_names, draw_text
+from fyke.intake import Intake
+from fyke.nodes import Node, Side, Source, order_of
+from fyke.operator import END, START, Batch, Marks, Output
+from fyke.outcome import Records, StreamResults
+from fyke.snapshot import read_container, write_container
+from fyke.streams import Stream
+
+__all__ = ["InputStatistics", "StreamEngine", "StreamStatistics", "Streams"]
+
+Streams: TypeAlias = "Stream | Mapping[str, Stream]"
+
+
+@dataclass(frozen=True, slots=True)
+class InputStatistics:
+    """Of a source: rows pushed; its watermark in ns, None before the first; whether it is idle."""
+
+    rows: int
+    watermark: int | None
+    is_idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatistics:
+    """Counts since the start, and what is held now.
+
+    Attributes:
+        rows: rows pushed. late, null_keys: summed over the boxes that judged them.
+        bytes: held by all boxes together, as far as they count it.
+        watermark: the least of the inputs', ns; None before each has one.
+        inputs: by the name of the source. boxes: what each box counts, by its name.
+    """
+
+    rows: int
+    late: int
+    null_keys: int
+    bytes: int
+    watermark: int | None
+    inputs: Mapping[str, InputStatistics]
+    boxes: Mapping[str, Mapping[str, int]]
+
+
+class StreamEngine:
+    """Runs a stream, or several that share what they have in common.
+
+    Args:
+        streams: a Stream, or a mapping of names to Streams: the outputs.
+
+    Raises:
+        DefinitionError: no streams, or two boxes of one name.
+
+    What a push costs is what its boxes cost: no Python per row unless a box is Python.
+
+    >>> from fyke import col, stream
+    >>> payments = stream("payments", time="ts", unit="s")
+    >>> engine = StreamEngine(payments.filter(col.amount > 500).select("card"))
+    >>> list(engine.push([{"ts": 0, "card": "x", "amount": 0.5}, {"ts": 60, "card": "y", "amount": 900.0}]))
+    [{'card': 'y'}]
+    """
+
+    def __init__(self, streams: Streams) -> None:
+        outputs = {"results": streams} if isinstance(streams, Stream) else dict(streams)
+        if not outputs or not all(isinstance(name, str) and name for name in outputs):
+            raise DefinitionError("Engine: expected a Stream, or names mapped to Streams")
+        for name, each in outputs.items():
+            if not isinstance(each, Stream):
+                raise DefinitionError(f'Engine: output "{name}" is {each!r:.80}, not a Stream')
+        self._outputs = {name: each.node for name, each in outputs.items()}
+        self._order = order_of(list(self._outputs.values()))
+        self._names = box_names(self._order)
+        names = list(self._names.values())
+        for name in names:
+            if names.count(name) > 1:
+                raise DefinitionError(f'two boxes of the graph are named "{name}": give each a name of its own')
+        self._intakes = {node.name: Intake(node) for node in self._order if isinstance(node, Source)}
+        self._boxes = {
+            node: Box(node, self._names[node]) for node in self._order if not isinstance(node, Source | Side)
+        }
+        self._sources_of = _sources_of(self._order)
+        self._arrivals = 1  # 0: watermarks that a box was given before it was made
+        self._stopped: str | None = None
+        self._is_busy = False
+        self._settle()
+
+    # -- input
+
+    def push(self, data: Any, to: str | None = None) -> StreamResults:
+        """Take rows in arrival order and give what they bring about.
+
+        Args:
+            data: a row (dict, dataclass, msgspec Struct), an iterable of rows, a NumPy structured array, or anything
+                with the Arrow C interface (pyarrow, polars, pandas). Arrow data without rows tells the columns.
+            to: the name of the source; can be left out where there is only one.
+
+        Raises:
+            DataError: a value is missing or of the wrong type. SchemaError: the first data and the stream do not meet.
+                In both cases nothing of this push has been taken.
+            LimitError, SkipError, or what a Python function raised: the engine is then stopped.
+        """
+        intake = self._intake(to)
+        self._enter()
+        try:
+            before = intake.schema
+            rows, times = intake.decode(data)
+            if before is None and intake.schema is not None:
+                try:
+                    self._settle()
+                except FykeError:
+                    intake.columns.schema = before
+                    raise
+            if not len(rows):
+                return self._collected({})
+            self._require_schemas(intake.node)
+            first = self._arrivals
+            batch = intake.take(rows, times, first)
+            self._arrivals += len(rows)
+            return self._step({intake.node: batch})
+        finally:
+            self._is_busy = False
+
+    def advance(self, watermark: int | dt.datetime, input: str | None = None) -> StreamResults:
+        """Move the watermark from outside: no more rows with a time at or before it.
+
+        Args:
+            watermark: ns since the epoch, or a datetime.
+            input: the name of a source; None: of all.
+
+        Raises:
+            DataError: it is neither, or outside the range of times (years 1677 to 2262).
+        """
+        return self._advance(watermark_ns(watermark), input)
+
+    def flush(self) -> StreamResults:
+        """End of input: all watermarks go to infinity, everything open comes out, later rows are late."""
+        return self._advance(END, None)
+
+    def _advance(self, ns: int, name: str | None) -> StreamResults:
+        intakes = list(self._intakes.values()) if name is None else [self._intake(name)]
+        self._enter()
+        try:
+            origin = self._arrivals
+            self._arrivals += 1
+            marks = {intake.node: intake.advance(ns, origin) for intake in intakes}
+            return self._step(
+                {node: Batch.empty(pa.schema([]), each) for node, each in marks.items() if len(each)}, origin
+            )
+        finally:
+            self._is_busy = False
+
+    def idle(self, name: str) -> StreamResults:
+        """Leave an input out of account where boxes wait for the least of their inputs' watermarks.
+
+        It counts again from its next row on, which may then be late. If all inputs of a box are idle, it waits.
+
+        Args:
+            name: the name of the source.
+        """
+        intake = self._intake(name)
+        self._enter()
+        try:
+            origin = self._arrivals
+            self._arrivals += 1
+            intake.is_idle = True
+            return self._step({}, origin)
+        finally:
+            self._is_busy = False
+
+    def _intake(self, name: str | None) -> Intake:
+        if name is None and len(self._intakes) == 1:
+            return next(iter(self._intakes.values()))
+        found = None if name is None else self._intakes.get(name)
+        if found is None:
+            given = "it must be said which" if name is None else f'there is no "{name}"'
+            raise DefinitionError(f"the graph takes rows from {', '.join(self._intakes)}: {given}")
+        return found
+
+    def _enter(self) -> None:
+        if self._stopped is not None:
+            raise FykeError(f"this engine has stopped: {self._stopped}")
+        if self._is_busy:
+            raise FykeError("this engine is in use by another thread; give each thread an engine of its own")
+        self._is_busy = True
+
+    # -- the step
+
+    def _settle(self) -> None:
+        """Make every box whose inputs' columns are known; raises SchemaError, and has made none then."""
+        made: list[Box] = []
+        try:
+            for node, box in self._boxes.items():
+                if box.operator is None and box.make([self._schema(each) for each in node.inputs]):
+                    made.append(box)
+        except FykeError:
+            for box in made:
+                box.operator = None
+            raise
+
+    def _schema(self, node: Node) -> pa.Schema | None:
+        if isinstance(node, Source):
+            return self._intakes[node.name].schema
+        if isinstance(node, Side):
+            return self._boxes[node.inputs[0]].side_schemas.get(node.output)
+        box = self._boxes[node]
+        return node.schema if box.operator is None else box.operator.schema
+
+    def _require_schemas(self, source: Node) -> None:
+        """Before rows of a source are taken: what joins them with others must know the others' columns."""
+        reached = {source}
+        for node, box in self._boxes.items():
+            if not reached.intersection(node.inputs):
+                continue
+            if box.operator is not None:
+                reached.add(node)
+            elif len(node.inputs) > 1:
+                box.require(dict(zip(node.inputs, map(self._schema, node.inputs), strict=True)))
+
+    def _step(self, given: Mapping[Node, Batch], idle_origin: int | None = None) -> StreamResults:
+        """Let every box take what its inputs give."""
+        outputs: dict[Node, Output] = {node: Output(batch) for node, batch in given.items()}
+        try:
+            for node in self._order:
+                if isinstance(node, Source):
+                    continue
+                if isinstance(node, Side):
+                    output = _of_side(outputs.get(node.inputs[0]), node.output)
+                else:
+                    batches = [outputs[each].results if each in outputs else None for each in node.inputs]
+                    is_idle = [self._is_idle(each) for each in node.inputs] if len(node.inputs) > 1 else ()
+                    box = self._boxes[node]
+                    if box.operator is None and any(batch is not None and len(batch) for batch in batches):
+                        known = [
+                            batch.rows.schema if batch is not None and len(batch) else self._schema(each)
+                            for batch, each in zip(batches, node.inputs, strict=True)
+                        ]
+                        if not box.make(known):
+                            box.require(dict(zip(node.inputs, known, strict=True)))
+                    output = box.step(batches, is_idle, idle_origin)
+                if output is not None:
+                    outputs[node] = output
+        except BaseException as error:
+            self._stopped = f"{type(error).__name__}: {error}"
+            if isinstance(error, EngineStopped):
+                if isinstance(error.results, Output):
+                    outputs[node] = error.results
+                error.results = self._collected(outputs)
+            raise
+        return self._collected(outputs)
+
+    def _is_idle(self, node: Node) -> bool:
+        return all(self._intakes[name].is_idle for name in self._sources_of[node])
+
+    def _collected(self, outputs: Mapping[Node, Output]) -> StreamResults:
+        given = {
+            name: Records([(self._names[node], outputs[node].results)] if node in outputs else [])
+            for name, node in self._outputs.items()
+        }
+        sides: dict[str, list[tuple[str, Batch | pa.Table]]] = {}
+        for node, output in outputs.items():
+            for name, rows in output.side.items():
+                sides.setdefault(name, []).append((self._names[node], rows))
+        return StreamResults(given, {name: Records(parts) for name, parts in sides.items()})
+
+    # -- state
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the sources."""
+        return tuple(self._intakes)
+
+    @property
+    def watermark(self) -> int | None:
+        """The least of the inputs' watermarks, ns since the epoch; None before each of them has one."""
+        least = min(intake.watermark for intake in self._intakes.values())
+        return None if least == START else least
+
+    def statistics(self) -> StreamStatistics:
+        """Give the counts of now, as an immutable record."""
+        boxes = {self._names[node]: box.statistics() for node, box in self._boxes.items()}
+        inputs = {
+            name: InputStatistics(i.position, None if i.watermark == START else i.watermark, i.is_idle)
+            for name, i in self._intakes.items()
+        }
+
+        def total(what: str) -> int:
+            return sum(counts.get(what, 0) for counts in boxes.values())
+
+        return StreamStatistics(
+            sum(each.rows for each in inputs.values()),
+            total("late"),
+            total("null_keys"),
+            total("bytes"),
+            self.watermark,
+            inputs,
+            boxes,
+        )
+
+    def explain(self) -> str:
+        """Draw the graph, and say of each box how it runs and what waits for what."""
+        lines = [draw_text(list(self._outputs.values()), list(self._outputs))]
+        for box in self._boxes.values():
+            lines += box.explain()
+        return "\n".join(lines)
+
+    def check(self) -> None:
+        """Walk all invariants of all boxes; raises AssertionError with the broken one. For tests."""
+        for box in self._boxes.values():
+            box.check()
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest that is equal for equal graphs, schemas that were given included."""
+        numbers = {node: i for i, node in enumerate(self._order)}
+        graph = [[self._names[n], n.definition(), [numbers[each] for each in n.inputs]] for n in self._order]
+        outputs = {name: numbers[node] for name, node in self._outputs.items()}
+        return hashlib.sha256(json.dumps([graph, outputs], sort_keys=True).encode()).hexdigest()
+
+    def snapshot(self) -> bytes:
+        """Give the whole state as bytes; see StreamEngine.restore.
+
+        Raises:
+            StateError: a box holds a lambda or a local function, which no snapshot can name.
+        """
+        self._enter()
+        try:
+            for node in self._order:
+                if not node.is_serialisable:
+                    raise StateError(
+                        f"{self._names[node]} holds a lambda or local function: "
+                        "name it at module level to take snapshots"
+                    )
+            sections: dict[str, Any] = {
+                "meta": {
+                    "kind": "stream",
+                    "fingerprint": self.fingerprint,
+                    "arrivals": self._arrivals,
+                    "inputs": {name: intake.export() for name, intake in self._intakes.items()},
+                    "boxes": [self._names[node] for node in self._boxes],
+                }
+            }
+            for i, intake in enumerate(self._intakes.values()):
+                if intake.schema is not None:
+                    sections[f"schema/{i}"] = pa.RecordBatch.from_pylist([], schema=intake.schema)
+            for i, box in enumerate(self._boxes.values()):
+                sections |= {f"box/{i}/{name}": section for name, section in box.export().items()}
+            return write_container(sections)
+        finally:
+            self._is_busy = False
+
+    @classmethod
+    def restore(cls, state: bytes, streams: Streams) -> StreamEngine:
+        """Make an engine that goes on where the snapshot was taken.
+
+        Args:
+            state: what StreamEngine.snapshot gave; may come from an untrusted place: no code in it is run.
+            streams: the streams the snapshot was taken with.
+
+        Raises:
+            StateError: damaged, of another version, or of other streams.
+        """
+        engine = cls(streams)
+        sections = read_container(state)
+        meta = sections.get("meta")
+        if not isinstance(meta, dict) or meta.get("kind") != "stream":
+            raise StateError("the snapshot is not one of streams")
+        if meta.get("fingerprint") != engine.fingerprint:
+            raise StateError("the snapshot is of other streams than these")
+        arrivals, inputs = meta.get("arrivals"), meta.get("inputs")
+        if type(arrivals) is not int or not 1 <= arrivals < 2**63 or not isinstance(inputs, dict):
+            raise StateError("snapshot, section meta: arrivals or inputs are missing")
+        engine._arrivals = arrivals
+        for i, (name, intake) in enumerate(engine._intakes.items()):
+            told = sections.get(f"schema/{i}")
+            if isinstance(told, dict):
+                raise StateError(f"snapshot, section schema/{i}: is no table")
+            intake.restore(inputs.get(name), None if told is None else told.schema)
+        for i, (node, box) in enumerate(engine._boxes.items()):
+            prefix = f"box/{i}/"
+            own = {name.removeprefix(prefix): each for name, each in sections.items() if name.startswith(prefix)}
+            try:
+                box.restore(own, [engine._schema(each) for each in node.inputs])
+            except (SchemaError, KeyError, TypeError, ValueError) as error:
+                if isinstance(error, StateError):
+                    raise
+                raise StateError(f"snapshot, {engine._names[node]}: {error!r:.200}") from None
+        return engine
+
+
+def _sources_of(order: Sequence[Node]) -> dict[Node, tuple[str, ...]]:
+    """The sources above each box."""
+    found: dict[Node, tuple[str, ...]] = {}
+    for node in order:
+        above = (node.name,) if isinstance(node, Source) else ()
+        found[node] = tuple(dict.fromkeys([*above, *(name for each in node.inputs for name in found[each])]))
+    return found
+
+
+def _of_side(output: Output | None, name: str) -> Output | None:
+    """What a box put aside, as rows; those that have no place in time any more come at the end of the step."""
+    if output is None:
+        return None
+    marks = output.results.marks
+    side = output.side.get(name)
+    if side is None or not len(side):
+        return Output(Batch.empty(pa.schema([]), marks)) if len(marks) else None
+    if isinstance(side, Batch):
+        return Output(side)
+    n = side.num_rows
+    origin = int(marks.origins[-1]) if len(marks) else 0
+    rows = side.combine_chunks().to_batches()[0]
+    return Output(Batch(rows, np.full(n, START, np.int64), np.full(n, origin, np.uint64), Marks.none()))
