@@ -344,9 +344,7 @@ class Project(Node):
         return pa.schema(list(types.items()))
 
     def words(self) -> list[str]:
-        return [
-            name if isinstance(e, ex.Column) and e.name == name else f"{name} = {e!r}" for name, e in self.columns
-        ]
+        return [name if isinstance(e, ex.Column) and e.name == name else f"{name} = {e!r}" for name, e in self.columns]
 
     @property
     def is_serialisable(self) -> bool:

@@ -99,7 +99,11 @@ def test_any_cut_into_pushes_gives_the_same(name, data, calls):
     one_by_one, _ = run(GRAPHS[name], calls, cuts=lambda n: 1)
     cut, counted_too = run(GRAPHS[name], calls, cuts=lambda n: data.draw(st.integers(1, n)))
     assert plain(whole) == plain(one_by_one) == plain(cut)
-    assert (counted.late, counted.rows, counted.watermark) == (counted_too.late, counted_too.rows, counted_too.watermark)
+    assert (counted.late, counted.rows, counted.watermark) == (
+        counted_too.late,
+        counted_too.rows,
+        counted_too.watermark,
+    )
 
 
 @pytest.mark.parametrize("name", GRAPHS)

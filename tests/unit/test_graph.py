@@ -36,7 +36,7 @@ def test_an_engine_of_a_stream_is_a_stream_engine():
         Engine(PAYMENTS, time="ts")
 
 
-# ---------------------------------------------------------------------------------------------------- rows by themselves
+# --------------------------------------------------------------------------------------------------- rows by themselves
 
 
 def test_filter_passes_rows_whose_condition_holds_and_null_does_not():
@@ -142,18 +142,22 @@ def test_a_union_keeps_the_order_of_arrival_and_the_least_watermark():
 
 def test_fields_of_structs_are_columns():
     pairs = PAYMENTS.key_by("card").match(PAIR)
-    made = pairs.filter(col["spree.amount"] > 1).select("card", "spree.amount", more=col["spree.amount"] - col["probe.amount"])
+    made = pairs.filter(col["spree.amount"] > 1).select(
+        "card", "spree.amount", more=col["spree.amount"] - col["probe.amount"]
+    )
     assert list(everything(made, ROWS)) == [{"card": "x", "spree.amount": 900.0, "more": 899.5}]
 
 
-# --------------------------------------------------------------------------------------------------------------- matches
+# -------------------------------------------------------------------------------------------------------------- matches
 
 
 def test_matches_are_rows_with_the_columns_that_results_have():
     engine = fyke.Engine(PAIR.by("card").named("p"), time="ts", unit="s")
     expected = pa.concat_tables([engine.push(ROWS).to_arrow(), engine.flush().to_arrow()], promote_options="permissive")
     table = everything(PAYMENTS.match(PAIR.by("card").named("p")), ROWS).results.to_arrow()
-    assert table.rename_columns({"card": "key", "time": "end"}).to_pylist() == expected.drop_columns(["kind"]).to_pylist()
+    assert (
+        table.rename_columns({"card": "key", "time": "end"}).to_pylist() == expected.drop_columns(["kind"]).to_pylist()
+    )
 
 
 def test_a_match_has_the_time_at_which_it_was_certain():
@@ -187,7 +191,9 @@ def test_late_rows_timeouts_and_held_matches_are_put_aside():
 
 def test_a_side_output_is_a_stream():
     pairs = PAYMENTS.match(PAIR.by("card"), timeouts=True)
-    found = everything({"late": pairs.late.select("card"), "open": pairs.timeouts.filter(col.card == "x")}, ROWS, ROWS[:1])
+    found = everything(
+        {"late": pairs.late.select("card"), "open": pairs.timeouts.filter(col.card == "x")}, ROWS, ROWS[:1]
+    )
     assert list(found["late"]) == [{"card": "x"}]
     assert [row["id"] for row in found["open"]] == []
     later = [*ROWS[:1], {"ts": 800, "card": "x", "amount": 5.0}]
@@ -201,14 +207,13 @@ def test_a_bound_stops_the_engine_and_keeps_what_was_found():
     engine = Engine(pairs)
     rows = [ROWS[0], ROWS[1], {"ts": 70, "card": "x", "amount": 0.1}, {"ts": 71, "card": "x", "amount": 0.1}]
     with pytest.raises(LimitError) as error:
-        engine.push(rows)
-        engine.flush()
+        engine.push([*rows, {"ts": 80, "card": "x", "amount": 5.0}])
     assert isinstance(error.value.results, fyke.StreamResults)
     with pytest.raises(FykeError, match="has stopped"):
         engine.flush()
 
 
-# ----------------------------------------------------------------------------------------------------------- input
+# ---------------------------------------------------------------------------------------------------------------- input
 
 
 def test_data_of_any_shape_gives_the_same():
@@ -270,11 +275,14 @@ def test_what_is_no_stream_is_refused(given):
         StreamEngine(given)
 
 
-# ------------------------------------------------------------------------------------------------------- watermarks
+# ----------------------------------------------------------------------------------------------------------- watermarks
 
 
-def numbers(name, schema=pa.schema({"t": pa.int64(), "v": pa.int64()})):
-    return stream(name, time="t", unit="ns", schema=schema)
+NUMBERS = pa.schema({"t": pa.int64(), "v": pa.int64()})
+
+
+def numbers(name):
+    return stream(name, time="t", unit="ns", schema=NUMBERS)
 
 
 PASSED = begin("a", col.v > 0).within("1s")
@@ -321,7 +329,7 @@ def test_nothing_moves_while_all_inputs_are_idle():
     assert len(engine.push({"t": 21, "v": 0}, to="a")) == 1
 
 
-# ------------------------------------------------------------------------------------------------------- state
+# ---------------------------------------------------------------------------------------------------------------- state
 
 
 def test_statistics_count_per_box_and_in_total():
@@ -375,10 +383,12 @@ def test_a_damaged_snapshot_is_refused(cut):
 
 
 def test_equal_states_are_equal_bytes():
+    types = {"ts": pa.int64(), "card": pa.string(), "amount": pa.float64()}
+
     def run(*pushes):
         engine = Engine(PAYMENTS.match(PAIR.by("card")))
         for rows in pushes:
-            engine.push(pa.Table.from_pylist(rows, schema=pa.schema({"ts": pa.int64(), "card": pa.string(), "amount": pa.float64()})))
+            engine.push(pa.Table.from_pylist(rows, schema=pa.schema(types)))
         return engine.snapshot()
 
     assert run(ROWS) == run(ROWS[:1], ROWS[1:3], ROWS[3:])

@@ -35,7 +35,10 @@ def test_methods_leave_the_stream_as_it_is():
 @pytest.mark.parametrize(
     ("write", "quoted"),
     [
-        (lambda s: s.filter(col.amont > 5), 'payments.filter: col.amont > 5: no column "amont" (did you mean "amount"?)'),
+        (
+            lambda s: s.filter(col.amont > 5),
+            'payments.filter: col.amont > 5: no column "amont" (did you mean "amount"?)',
+        ),
         (lambda s: s.filter(col.card > 5), "payments.filter: col.card > 5: cannot compare string with int64"),
         (lambda s: s.select("ts", "carde"), 'payments.select: col.carde: no column "carde" (did you mean "card"?)'),
         (lambda s: s.filter(col.n > 5).select(x=col.card * 2), "payments.filter.select: col.card * 2"),

@@ -173,9 +173,9 @@ class Matcher:
             for id in np.unique(firsts["segment"][records["pattern"] == p]):
                 mine = np.flatnonzero((records["pattern"] == p) & (firsts["segment"] == id))
                 segment = raw.segments[int(id)]
-                values[mine] = as_arrow(segment.columns[column], len(segment)).take(
-                    pa.array(firsts["row"][mine])
-                ).to_pylist()
+                values[mine] = (
+                    as_arrow(segment.columns[column], len(segment)).take(pa.array(firsts["row"][mine])).to_pylist()
+                )
         return _of_physical(values.tolist(), field.type)
 
     # -- what operators give besides

@@ -142,8 +142,7 @@ class ProjectRows(_RowOperator):
         super().__init__(typed)
         self._columns = dict(node.columns)
         self._computed = {
-            name: i
-            for i, name in enumerate(n for n, e in node.columns if not isinstance(e, ex.Column | ex.Literal))
+            name: i for i, name in enumerate(n for n, e in node.columns if not isinstance(e, ex.Column | ex.Literal))
         }
         self._program = Program(schema, [self._columns[name] for name in self._computed])
         wide = widened(schema, node.expressions)
