@@ -26,6 +26,7 @@ LAYERS = [
     ["compiler", "explain"],
     ["matching"],
     ["nodes"],
+    ["timed_nodes"],
     ["flowchart"],
     ["_core"],
     ["eventtime"],

@@ -22,7 +22,7 @@ from fyke.outcome import Records, StreamResults
 from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
 from fyke.replay import Replay, replay
 from fyke.schema import Field, Schema
-from fyke.streams import KeyedStream, Stream, stream
+from fyke.streams import KeyedStream, Stream, WindowedStream, stream
 from fyke.window import count_window, global_window, hopping, session, sliding, tumbling
 
 __version__ = "0.1.0"
@@ -60,6 +60,7 @@ __all__ = [
     "StreamEngine",
     "StreamResults",
     "StreamStatistics",
+    "WindowedStream",
     "agg",
     "begin",
     "call",

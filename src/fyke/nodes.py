@@ -33,6 +33,7 @@ __all__ = [
     "Union",
     "callable_name",
     "column_type",
+    "has_lambda",
     "only_finals",
     "order_of",
     "row_expression",
@@ -93,7 +94,7 @@ class Node:
         """
         if output in ("timeouts", "held"):
             return own
-        if len(schemas) > 1 or output not in SIDES:
+        if output not in SIDES:
             return None
         return schemas[0].append(pa.field("error", pa.string())) if output == "errors" else schemas[0]
 
@@ -222,7 +223,8 @@ def callable_name(fn: Any) -> str | None:
         return None
 
 
-def _has_lambda(expressions: Sequence[Expr]) -> bool:
+def has_lambda(expressions: Sequence[Expr]) -> bool:
+    """Tell whether a Python function is in them that cannot be found by a name."""
     return any(isinstance(node, ex.Call) and node.name is None for e in expressions for node in ex.walk(e))
 
 
@@ -309,7 +311,7 @@ class Filter(Node):
 
     @property
     def is_serialisable(self) -> bool:
-        return not _has_lambda(self.conditions)
+        return not has_lambda(self.conditions)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -348,7 +350,7 @@ class Project(Node):
 
     @property
     def is_serialisable(self) -> bool:
-        return not _has_lambda(self.expressions)
+        return not has_lambda(self.expressions)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -445,7 +447,7 @@ class Matching(Node):
 
     @property
     def is_serialisable(self) -> bool:
-        return not any(_has_lambda([e for _, e in p.conditions()] + list(p.key)) for p in self.patterns)
+        return not any(has_lambda([e for _, e in p.conditions()] + list(p.key)) for p in self.patterns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -467,7 +469,7 @@ class Side(Node):
 
     @property
     def is_timed(self) -> bool:
-        return self.output in ("timeouts",) or self.output not in SIDES
+        return self.output == "timeouts" or self.output.split("_")[0] not in ("late", "errors", "no", "held")
 
     @property
     def has_revisions(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fyke.errors import DefinitionError
+from fyke.nodes import SIDES
 from fyke.operator import Batch, Int64s
 
 __all__ = ["Records", "StreamResults"]
@@ -19,17 +20,17 @@ class Records(Sequence[dict[str, Any]]):
 
     Times are datetimes in UTC in the dicts, to the microsecond; the table has their nanoseconds.
 
-    Args:
+    Attributes:
         parts: (name of the box, rows).
     """
 
-    __slots__ = ("_parts",)
+    __slots__ = ("parts",)
 
     def __init__(self, parts: Sequence[tuple[str, Batch | pa.Table]] = ()) -> None:
-        self._parts = [(name, part) for name, part in parts if len(part)]
+        self.parts = [(name, part) for name, part in parts if len(part)]
 
     def __len__(self) -> int:
-        return sum(len(part) for _, part in self._parts)
+        return sum(len(part) for _, part in self.parts)
 
     @overload
     def __getitem__(self, i: int) -> dict[str, Any]: ...
@@ -51,7 +52,7 @@ class Records(Sequence[dict[str, Any]]):
             DefinitionError: late rows and rows in error have none any more.
         """
         times = []
-        for name, part in self._parts:
+        for name, part in self.parts:
             if isinstance(part, pa.Table):
                 raise DefinitionError(f"{name}: these rows have no time any more")
             times.append(part.times)
@@ -59,15 +60,15 @@ class Records(Sequence[dict[str, Any]]):
 
     def of(self, box: str) -> Records:
         """Give the rows of one box alone."""
-        return Records([(name, part) for name, part in self._parts if name == box])
+        return Records([(name, part) for name, part in self.parts if name == box])
 
     @property
     def boxes(self) -> list[str]:
         """The boxes that rows are of."""
-        return list(dict.fromkeys(name for name, _ in self._parts))
+        return list(dict.fromkeys(name for name, _ in self.parts))
 
     def _tables(self) -> list[pa.Table]:
-        return [part if isinstance(part, pa.Table) else pa.Table.from_batches([part.rows]) for _, part in self._parts]
+        return [part if isinstance(part, pa.Table) else pa.Table.from_batches([part.rows]) for _, part in self.parts]
 
     def to_arrow(self) -> pa.Table:
         """Give the rows as a table; rows of several boxes have the columns of all of them."""
@@ -78,7 +79,7 @@ class Records(Sequence[dict[str, Any]]):
     def together(cls, several: Sequence[Records]) -> Records:
         """Put records of several pushes one after the other, box by box."""
         boxes = dict.fromkeys(box for each in several for box in each.boxes)
-        return cls([part for box in boxes for each in several for part in each._parts if part[0] == box])
+        return cls([part for box in boxes for each in several for part in each.parts if part[0] == box])
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
@@ -140,8 +141,15 @@ class StreamResults:
         return sum(map(len, self.outputs.values()))
 
     def side(self, name: str) -> Records:
-        """Give what was put aside under a name, of all boxes; see Records.of."""
-        return self.sides.get(name) or Records()
+        """Give what was put aside under a name, of all boxes; see Records.of.
+
+        A join has two of a kind, late_left and late_right: they are parts of "late", and named join_1.left there.
+        """
+        parts = list(self.sides[name].parts) if name in self.sides else []
+        for each, records in self.sides.items():
+            if each.startswith(f"{name}_") and each not in SIDES:
+                parts += [(f"{box}.{each.removeprefix(f'{name}_')}", part) for box, part in records.parts]
+        return Records(parts)
 
     @property
     def late(self) -> Records:
@@ -175,7 +183,7 @@ class StreamResults:
         sides = dict.fromkeys(name for each in several for name in each.sides)
         return cls(
             {name: Records.together([each.outputs.get(name, Records()) for each in several]) for name in outputs},
-            {name: Records.together([each.side(name) for each in several]) for name in sides},
+            {name: Records.together([each.sides.get(name, Records()) for each in several]) for name in sides},
         )
 
     def __repr__(self) -> str:

@@ -13,11 +13,14 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from fyke import expr as ex
+from fyke import join
+from fyke.agg import Aggregate
 from fyke.columns import plain_schema
 from fyke.duration import DurationLike, to_ns
 from fyke.errors import DefinitionError
 from fyke.expr import Expr
 from fyke.flowchart import draw_mermaid, draw_text
+from fyke.join import AsOf, Interval, check_how
 from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
 from fyke.nodes import (
     SIDES,
@@ -35,8 +38,11 @@ from fyke.nodes import (
 from fyke.operators.build import schema_of
 from fyke.pattern import Pattern
 from fyke.schema import Schema
+from fyke.timed_nodes import Joined, Keys, Windowing, keys_text
+from fyke.trigger import Trigger
+from fyke.window import Window
 
-__all__ = ["KeyedStream", "Stream", "stream"]
+__all__ = ["KeyedStream", "Stream", "WindowedStream", "stream"]
 
 Row: TypeAlias = Mapping[str, Any]
 SchemaLike: TypeAlias = pa.Schema | Schema
@@ -260,6 +266,17 @@ class Stream:
         node = _timed(only_finals(self.node), "match")
         return _made(Matching((node,), found, limits, checked_keep(keep, found)))
 
+    def window(
+        self,
+        window: Window,
+        *,
+        allowed_lateness: DurationLike = 0,
+        trigger: Trigger | None = None,
+        emit_rest: bool = False,
+    ) -> WindowedStream:
+        """Put rows together in windows, all of one key; see KeyedStream.window."""
+        return _windowed(self, (), window, allowed_lateness, trigger, emit_rest)
+
     # -- other outputs
 
     def side(self, name: str) -> Stream:
@@ -279,7 +296,7 @@ class Stream:
 
     @property
     def late(self) -> Stream:
-        """The rows that came too late for the last box."""
+        """The rows that came too late for the last box; of a join: side("late_left"), side("late_right")."""
         return self.side("late")
 
     @property
@@ -332,7 +349,7 @@ class KeyedStream:
     """
 
     stream: Stream
-    keys: tuple[tuple[str, Expr], ...]
+    keys: Keys
 
     @property
     def parts(self) -> tuple[Expr, ...]:
@@ -344,8 +361,133 @@ class KeyedStream:
         found = tuple(p if p.key else p.by(*self.parts) for p in normalise(patterns))
         return self.stream._match(found, keep, limits)
 
+    def window(
+        self,
+        window: Window,
+        *,
+        allowed_lateness: DurationLike = 0,
+        trigger: Trigger | None = None,
+        emit_rest: bool = False,
+    ) -> WindowedStream:
+        """Put the rows of each key together in windows.
+
+        Args:
+            window: tumbling(...), hopping(...), session(...), count_window(...), global_window() or sliding(...).
+            allowed_lateness: for how long after its end a window still takes rows and gives new results.
+            trigger: when results come out (fyke.trigger); None: at the end of the window.
+            emit_rest: what a count window or a count trigger has not told comes out when the window goes.
+
+        >>> from fyke import agg, tumbling
+        >>> hourly = stream(time="ts").key_by("card").window(tumbling("1h"))
+        >>> hourly.aggregate(n=agg.count(), total=agg.sum("amount"))
+        stream('events').window(tumbling('1h') for each col.card, n = agg.count(), total = agg.sum(col.amount))
+        """
+        return _windowed(self.stream, self.keys, window, allowed_lateness, trigger, emit_rest)
+
+    def join(self, right: KeyedStream, by: Interval, *, how: str = "inner", suffix: str = "_right") -> Stream:
+        """Join with the rows of another stream of the same key, as far apart in time as an interval says.
+
+        Args:
+            right: the other stream; with as many parts of the key.
+            by: fyke.join.interval("-5m", "5m").
+            how: inner, left, right or outer: which side's rows come alone if they find no partner.
+            suffix: for columns of the right side whose names are there on the left.
+
+        >>> from fyke import join
+        >>> orders, payments = stream("orders", time="ts"), stream("payments", time="ts")
+        >>> orders.key_by("id").join(payments.key_by("order"), join.interval(0, "1h"))
+        stream('orders').join(stream('payments'), inner join.interval('0s', '1h') by col.id = col.order)
+        """
+        if not isinstance(by, Interval):
+            raise DefinitionError(f"{self.stream.node.path}.join: expected fyke.join.interval(...), got {by!r:.80}")
+        return self._joined(right, by, check_how(how), suffix, None)
+
+    def asof(
+        self,
+        right: KeyedStream,
+        tolerance: DurationLike | None = None,
+        *,
+        how: str = "left",
+        suffix: str = "_right",
+        delete: Expr | None = None,
+    ) -> Stream:
+        """Join each row with the latest row of another stream's key that is not after it.
+
+        Args:
+            right: the other stream; with as many parts of the key.
+            tolerance: how far back at most, inclusive; None: any time.
+            how: left or inner: whether rows without a partner come, with nulls.
+            suffix: for columns of the right side whose names are there on the left.
+            delete: a condition on rows of the right side: from such a row on its key has none.
+
+        >>> trades, quotes = stream("trades", time="ts"), stream("quotes", time="ts")
+        >>> trades.key_by("symbol").asof(quotes.key_by("symbol"), "10s")
+        stream('trades').join(stream('quotes'), left join.asof('10s') by col.symbol)
+        """
+        by = join.asof(tolerance)
+        condition = None if delete is None else _condition(delete, f"{self.stream.node.path}.asof(delete=)")
+        return self._joined(right, by, check_how(how, ("inner", "left")), suffix, condition)
+
+    def _joined(self, right: KeyedStream, by: Interval | AsOf, how: str, suffix: str, delete: Expr | None) -> Stream:
+        where = f"{self.stream.node.path}.join"
+        if not isinstance(right, KeyedStream):
+            raise DefinitionError(
+                f"{where}: the other side needs a key, as other.key_by(...): {right!r:.80}"
+            )
+        if len(right.keys) != len(self.keys):
+            raise DefinitionError(
+                f"{where}: the key has {len(self.keys)} parts on the left ({keys_text(self.keys)}), "
+                f"{len(right.keys)} on the right ({keys_text(right.keys)})"
+            )
+        if not isinstance(suffix, str) or not suffix:
+            raise DefinitionError(f"{where}: suffix={suffix!r}: expected a string that is not empty")
+        inputs = tuple(_timed(only_finals(each.stream.node), "join") for each in (self, right))
+        return _made(Joined(inputs, by, self.keys, right.keys, how, suffix, delete))
+
     def __repr__(self) -> str:
         return f"{self.stream!r}.key_by({_listed(self.keys)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class WindowedStream:
+    """A stream whose rows lie in windows. Made by `window`; what it gives is said with `aggregate`."""
+
+    stream: Stream
+    keys: Keys
+    window: Window
+    allowed_lateness: int
+    trigger: Trigger | None
+    emit_rest: bool
+
+    def aggregate(self, **aggregates: Aggregate) -> Stream:
+        """Give a row for each result of a window: the key, window_start, window_end, revision, final, the aggregates.
+
+        Windows, patterns and joins behind it take only the rows that are final; a sink gets all.
+
+        Args:
+            aggregates: name=fyke.agg.count() and so on.
+
+        Raises:
+            DefinitionError: one is no aggregate, or window and trigger do not go together.
+        """
+        where = f"{self.stream.node.path}.window"
+        if not aggregates:
+            raise DefinitionError(f"{where}: aggregate() needs an aggregate, as n=fyke.agg.count()")
+        for name, each in aggregates.items():
+            if not isinstance(each, Aggregate):
+                raise DefinitionError(f"{where}: {name}={each!r:.80} is no aggregate, as fyke.agg.count() is one")
+        node = _timed(only_finals(self.stream.node), "window")
+        return _made(
+            Windowing(
+                (node,),
+                self.keys,
+                self.window,
+                tuple(aggregates.items()),
+                self.trigger,
+                self.allowed_lateness,
+                self.emit_rest,
+            )
+        )
 
 
 # ------------------------------------------------------------------------------------------------ helpers
@@ -355,6 +497,25 @@ def _made(node: Node) -> Stream:
     """The stream of a box, after checking it as far as schemas are known."""
     schema = schema_of(node, [each.schema for each in node.inputs])
     return Stream(node if schema is None else replace(node, schema=schema))
+
+
+def _windowed(
+    stream: Stream,
+    keys: Keys,
+    window: Window,
+    allowed_lateness: DurationLike,
+    trigger: Trigger | None,
+    emit_rest: bool,
+) -> WindowedStream:
+    where = f"{stream.node.path}.window"
+    if not isinstance(window, Window):
+        raise DefinitionError(f"{where}: {window!r:.80} is no window, as fyke.tumbling('1h') is one")
+    if trigger is not None and not isinstance(trigger, Trigger):
+        raise DefinitionError(f"{where}: trigger={trigger!r:.80}: expected one of fyke.trigger, or None")
+    if not isinstance(emit_rest, bool):
+        raise DefinitionError(f"{where}: emit_rest={emit_rest!r}: expected True or False")
+    lateness = 0 if type(allowed_lateness) is int and allowed_lateness == 0 else to_ns(allowed_lateness)
+    return WindowedStream(stream, keys, window, lateness, trigger, emit_rest)
 
 
 def _timed(node: Node, what: str) -> Node:
@@ -377,7 +538,7 @@ def _condition(given: object, where: str) -> Expr:
     return row_expression(given, where)
 
 
-def _listed(columns: tuple[tuple[str, Expr], ...]) -> str:
+def _listed(columns: Keys) -> str:
     return ", ".join(name if isinstance(e, ex.Column) and e.name == name else f"{name} = {e!r}" for name, e in columns)
 
 

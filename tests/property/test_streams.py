@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fyke
-from fyke import Engine, begin, col, stream
+from fyke import Engine, begin, col, join, stream
 
 SCHEMA = pa.schema({"t": pa.int64(), "k": pa.string(), "v": pa.int64()})
 
@@ -32,6 +32,12 @@ GRAPHS = {
     "side outputs": {"up": UPS, "timeouts": UPS.timeouts.select("k", "low.v"), "late": UPS.late.filter(col.v > 3)},
     "matches of matches": UPS.match(begin("x").followed_by("y").within("20ns").by("k"), max_partials=50),
     "two sources": A.union(B, A.filter(col.v > 4)).key_by("k").match(UP),
+    "an interval join": A.key_by("k").join(B.key_by("k"), join.interval("-4ns", "6ns"), how="outer"),
+    "an as-of join": A.filter(col.v > 2).key_by("k").asof(B.key_by("k"), "9ns", delete=col.v == 0),
+    "a stream joined with its own matches": {
+        "joined": A.key_by("k").join(UPS.key_by("k"), join.interval(0, "8ns"), how="left"),
+        "late": A.key_by("k").join(UPS.key_by("k"), join.interval(0, "8ns"), how="left").side("late_left").select("v"),
+    },
     "a diamond": {
         "all": A.filter(col.v > 3).union(UPS.select(t=col["low.t"], k=col.k, v=col["low.v"]), A.filter(col.v < 3)),
         "ups": UPS.select("k").union(UPS.timeouts.select("k")),

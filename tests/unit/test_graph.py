@@ -392,3 +392,42 @@ def test_equal_states_are_equal_bytes():
         return engine.snapshot()
 
     assert run(ROWS) == run(ROWS[:1], ROWS[1:3], ROWS[3:])
+
+
+# ---------------------------------------------------------------------------------------------------------------- joins
+
+
+def test_streams_join_by_key_and_interval():
+    orders, paid = stream("orders", time="t", unit="s"), stream("paid", time="t", unit="s")
+    joined = orders.key_by("id").join(paid.key_by("order"), fyke.join.interval(0, "10s"), how="left")
+    engine = Engine(joined)
+    engine.push(pa.table({"t": pa.array([], pa.int64()), "order": pa.array([], pa.int64())}), to="paid")
+    engine.push([{"t": 1, "id": 7}, {"t": 2, "id": 8}], to="orders")
+    assert list(engine.push({"t": 5, "order": 7}, to="paid")) == [{"t": 1, "id": 7, "t_right": 5}]
+    assert list(engine.flush()) == [{"t": 2, "id": 8, "t_right": None}]
+    late = engine.push({"t": 3, "order": 8}, to="paid")
+    assert late.late == [{"t": 3, "order": 8}]
+    assert late.late.boxes == ["join_1.right"]
+
+
+def test_a_join_says_what_is_wrong_with_it():
+    a, b = numbers("a"), numbers("b")
+    for write, text in [
+        (lambda: a.key_by("v").join(b, fyke.join.interval(0, "1s")), "the other side needs a key"),
+        (lambda: a.key_by("v").join(b.key_by("v", "t"), fyke.join.interval(0, "1s")), "has 1 parts on the left"),
+        (lambda: a.key_by("v").join(b.key_by("v"), "5m"), "expected fyke.join.interval"),
+        (lambda: a.key_by("v").asof(b.key_by("v"), how="outer"), "how='outer'"),
+        (lambda: a.key_by("v").asof(b.key_by("v"), suffix=""), "suffix=''"),
+    ]:
+        with pytest.raises(DefinitionError) as error:
+            write()
+        assert text in str(error.value)
+    strings = stream("s", time="t", unit="ns", schema=pa.schema({"t": pa.int64(), "v": pa.string()}))
+    with pytest.raises(SchemaError):
+        a.key_by("v").join(strings.key_by("v"), fyke.join.interval(0, "1s"))
+
+
+def test_statistics_and_explain_tell_of_joins():
+    engine = Engine(numbers("a").key_by("v").asof(numbers("b").key_by("v"), "5s"))
+    assert "as-of join (left)" in engine.explain()
+    assert engine.statistics().boxes["join_1"]["rows_left"] == 0

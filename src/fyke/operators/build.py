@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from fyke.join import Interval
 from fyke.nodes import Filter, Finals, Map, Matching, Node, Project, Side, Source, Union
 from fyke.operator import Operator
+from fyke.operators.asof_join import AsOfJoin
+from fyke.operators.interval_join import IntervalJoin
 from fyke.operators.matcher import Matcher
 from fyke.operators.rows import FilterRows, MapRows, ProjectRows, TakeFinals
 from fyke.operators.union import UnionRows
+from fyke.timed_nodes import Joined
 
 __all__ = ["operator_for", "schema_of"]
 
@@ -38,7 +42,17 @@ def operator_for(node: Node, schemas: Sequence[pa.Schema]) -> Operator:
             return UnionRows(node, schemas)
         case Matching():
             return Matcher(node, schemas[0])
+        case Joined():
+            return _join(node, schemas)
     raise TypeError(f"nothing runs {node!r:.80}")
+
+
+def _join(node: Joined, schemas: Sequence[pa.Schema]) -> Operator:
+    left = (schemas[0], [e for _, e in node.left_keys])
+    right = (schemas[1], [e for _, e in node.right_keys])
+    if isinstance(node.by, Interval):
+        return IntervalJoin(node.by, left, right, node.how, node.suffix)
+    return AsOfJoin(node.by, left, right, node.how, node.suffix, node.delete)
 
 
 def schema_of(node: Node, schemas: Sequence[pa.Schema | None]) -> pa.Schema | None:
