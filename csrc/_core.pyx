@@ -11,3 +11,4 @@ include "engine.pxi"    # Core: owns the stages; push() is the flow
 include "joins.pxi"     # what operators of two inputs share
 include "join_interval.pxi"
 include "join_asof.pxi"
+include "join_latest.pxi"

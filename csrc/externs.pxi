@@ -83,6 +83,7 @@ cdef extern from "plan.h" nogil:
     cdef struct plan_state "state":
         uint32_t kind
     cdef struct keyspace_plan:
+        uint32_t first_column
         uint32_t needs_lag
     cdef struct plan:
         uint32_t n_columns
@@ -95,6 +96,7 @@ cdef extern from "plan.h" nogil:
         uint32_t n_patterns
         pattern *patterns
         plan_state *states
+        uint32_t *key_columns
         uint32_t n_keyspaces
         keyspace_plan *keyspaces
     status plan_load(plan *p, arena *a, const uint8_t *data, size_t size, const char **reason)

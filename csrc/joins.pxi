@@ -13,7 +13,7 @@ cdef extern from "arrivals.h" nogil:
         uint32_t n_marks
         uint32_t segments[2]
     cdef struct joined:
-        pass
+        event_ref *sides
     cdef struct join_results:
         joined *rows
         uint32_t n_rows
@@ -35,12 +35,14 @@ cdef class JoinFound:
         rows: a record a row: (segment, row) of both sides (segment 2**32 - 1: none), time, origin.
         segments: of each side, the Segments by number.
         late, null_keys: places among the rows that the step took.
+        changes: of tables, what each row is (enum latest_change); else None.
     """
 
     cdef readonly object rows
     cdef readonly tuple segments
     cdef readonly object late
     cdef readonly object null_keys
+    cdef readonly object changes
 
 
 cdef object _array_of(const void *data, size_t n, object dtype):
@@ -107,6 +109,10 @@ cdef class JoinCore:
         """A step of the kernel."""
         return STATUS_OK
 
+    cdef int add(self, JoinFound found) except -1:
+        """What else a step of the kernel found."""
+        return 0
+
     def step(self, Segment left, Segment right, Arrivals rows):
         """Take the rows of both sides (None: a side has none) in the order that `rows` says."""
         cdef status st
@@ -122,6 +128,7 @@ cdef class JoinCore:
             st = self.run(&rows.view)
         self.require(st)
         found = _take_found(self.results, self.left, self.right)
+        self.add(found)
         self.settle(left, right)
         return found
 

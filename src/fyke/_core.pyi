@@ -147,6 +147,8 @@ class JoinFound:
     def late(self) -> npt.NDArray[np.uint32]: ...
     @property
     def null_keys(self) -> npt.NDArray[np.uint32]: ...
+    @property
+    def changes(self) -> npt.NDArray[np.uint8] | None: ...
 
 class JoinCore:
     @property
@@ -178,3 +180,18 @@ class IntervalJoinCore(JoinCore):
 
 class AsOfJoinCore(JoinCore):
     def __init__(self, left: RowStore, right: RowStore, tolerance: int, outer: bool, deletes: bool) -> None: ...
+
+# --- join_latest.pxi
+
+class LatestCore(JoinCore):
+    def __init__(
+        self,
+        left: RowStore,
+        right: RowStore,
+        mode: int,
+        outer: tuple[bool, bool],
+        befores: bool,
+        bits: tuple[int, int],
+    ) -> None: ...
+    def all_keys(self) -> npt.NDArray[Any]: ...
+    def of_key(self, keys: RowStore, key: Segment) -> npt.NDArray[Any] | None: ...

@@ -33,7 +33,7 @@ static struct event_ref latest(const struct model_row *left)
         }
     }
     const struct event_ref none = {NO_SEGMENT, 0};
-    if (best == NULL || (deletes && masks_of[best - model])) {
+    if (best == NULL || (deletes && (masks_of[best - model] & 1))) {
         return none;
     }
     return tolerance != INT64_MAX && left->time - best->time > tolerance ? none : best->event;

@@ -37,7 +37,7 @@ static int64_t keys_of[MOST_ROWS];
 static event_time_t times_of[MOST_ROWS];
 static uint64_t numbers_of[MOST_ROWS];
 static uint8_t valid_of[MOST_ROWS / 8 + 1];
-static uint64_t masks_of[MOST_ROWS]; /* bit 0: random */
+static uint64_t masks_of[MOST_ROWS]; /* bits 0 and 1: random */
 
 /* What a step takes: at most 8 rows and 8 watermarks. */
 static uint8_t step_inputs[8];
@@ -49,7 +49,7 @@ static uint32_t step_first; /* in the model */
 static uint64_t next_origin;
 
 /* Each row stands in a segment of its own per side, so a segment's live count says whether it is held. */
-static void open_segment(unsigned side, uint32_t first, uint32_t n)
+static inline void open_segment(unsigned side, uint32_t first, uint32_t n)
 {
     uint32_t id;
     CHECK(event_store_open(&stores[side], &id) == STATUS_OK);
@@ -65,7 +65,7 @@ static void open_segment(unsigned side, uint32_t first, uint32_t n)
 }
 
 /* Makes random rows around `now` and watermarks between; the rows of both sides lie in one block that both segments show. */
-static void random_step(event_time_t now, event_time_t *watermark, uint32_t disorder)
+static inline void random_step(event_time_t now, event_time_t *watermark, uint32_t disorder)
 {
     const uint32_t n = random_below(8);
     uint32_t n_marks = 0;
@@ -80,7 +80,7 @@ static void random_step(event_time_t now, event_time_t *watermark, uint32_t diso
         keys_of[at] = (int64_t)row->key * 1000003;
         times_of[at] = row->time;
         numbers_of[at] = at;
-        masks_of[at] = random_below(8) == 0;
+        masks_of[at] = random_below(8) == 0 ? 1 + random_below(3) : 0;
         if (row->key != NO_KEY) {
             valid_of[at / 8] |= (uint8_t)(1u << (at % 8));
         }
@@ -103,7 +103,7 @@ static void random_step(event_time_t now, event_time_t *watermark, uint32_t diso
 }
 
 /* A watermark alone. */
-static void mark_step(event_time_t watermark)
+static inline void mark_step(event_time_t watermark)
 {
     step_mark_times[0] = watermark;
     step_mark_origins[0] = next_origin++;
@@ -111,7 +111,7 @@ static void mark_step(event_time_t watermark)
     step_first = n_model;
 }
 
-static void two_inputs_init(struct arena *a)
+static inline void two_inputs_init(struct arena *a)
 {
     arena_init(a);
     event_store_init(&stores[LEFT], a, 2, 1);
@@ -121,7 +121,7 @@ static void two_inputs_init(struct arena *a)
     next_origin = 0;
 }
 
-static void two_inputs_free(struct arena *a)
+static inline void two_inputs_free(struct arena *a)
 {
     event_store_free(&stores[LEFT]);
     event_store_free(&stores[RIGHT]);
@@ -129,7 +129,7 @@ static void two_inputs_free(struct arena *a)
     arena_free_all(a);
 }
 
-static bool same_event(struct event_ref a, struct event_ref b)
+static inline bool same_event(struct event_ref a, struct event_ref b)
 {
     return a.segment == b.segment && (a.segment == NO_SEGMENT || a.row == b.row);
 }

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 from fyke._core import AsOfJoinCore
 from fyke.duration import format_ns
 from fyke.expr import Expr
 from fyke.join import AsOf, check_how
+from fyke.operators.columns import Columns
 from fyke.operators.joining import Joining
-from fyke.operators.sides import Sides
+from fyke.operators.sides import Given, Sides
 
 __all__ = ["AsOfJoin"]
 
@@ -33,6 +32,7 @@ class AsOfJoin(Joining):
         how: inner or left: whether left rows without a right one come, with nulls.
         suffix: for columns of the right side whose names are there on the left.
         delete: a condition on right rows: from such a row's time on its key has no right row.
+        without: columns of the right side that are left out.
 
     Raises:
         DefinitionError, SchemaError: the sides do not fit together.
@@ -43,19 +43,20 @@ class AsOfJoin(Joining):
     def __init__(
         self,
         definition: AsOf,
-        left: tuple[pa.Schema, Sequence[Expr]],
-        right: tuple[pa.Schema, Sequence[Expr]],
+        left: Given,
+        right: Given,
         how: str = "left",
         suffix: str = "_right",
         delete: Expr | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         self.definition = definition
         self.how = check_how(how, ("inner", "left"))
         self.delete = delete
-        sides = Sides(left, right, () if delete is None else (delete,))
+        sides = Sides(left, right, ((), () if delete is None else (delete,)))
         tolerance = _ANY_TIME if definition.tolerance is None else definition.tolerance
         core = AsOfJoinCore(sides.left.store, sides.right.store, tolerance, how == "left", delete is not None)
-        super().__init__(sides, core, suffix)
+        super().__init__(sides, core, Columns(sides, suffix, ((), without)))
 
     def describe(self) -> str:
         """Say what waits for what."""

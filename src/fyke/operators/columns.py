@@ -6,13 +6,16 @@ under its left name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fyke import expr as ex
-from fyke._core import JoinFound
+from fyke._core import Segment
 from fyke.errors import SchemaError
 from fyke.operators.sides import NONE, Sides, rows_of
 
@@ -37,12 +40,13 @@ class Columns:
     Args:
         sides: of the join.
         suffix: what a right column gets whose name is there on the left.
+        without: names of columns of each side that are left out.
 
     Raises:
         SchemaError: a name with the suffix is taken as well.
     """
 
-    def __init__(self, sides: Sides, suffix: str) -> None:
+    def __init__(self, sides: Sides, suffix: str, without: tuple[Sequence[str], Sequence[str]] = ((), ())) -> None:
         left, right = sides.left, sides.right
         once = {
             one.name: other.name
@@ -51,13 +55,16 @@ class Columns:
         }
         self.columns = []
         for place, field in enumerate(left.schema):
+            if field.name in without[0]:
+                continue
             other = right.schema.get_field_index(once[field.name]) if field.name in once else -1
             self.columns.append(_Column(field.name, field.type, 0, place, other))
-        taken = set(left.schema.names)
+        there = [column.name for column in self.columns]
+        taken = set(there)
         for place, field in enumerate(right.schema):
-            if field.name in once.values():
+            if field.name in once.values() or field.name in without[1]:
                 continue
-            name = field.name + suffix if field.name in left.schema.names else field.name
+            name = field.name + suffix if field.name in there else field.name
             if name in taken:
                 raise SchemaError(
                     f'column "{field.name}" of the right side: "{name}" is there already; choose another suffix '
@@ -67,12 +74,19 @@ class Columns:
             self.columns.append(_Column(name, field.type, 1, place))
         self.schema = pa.schema([(column.name, column.type) for column in self.columns])
 
-    def gather(self, sides: Sides, found: JoinFound) -> pa.RecordBatch:
-        """Put joined rows together."""
-        records = found.rows
+    def gather(
+        self, sides: Sides, segments: Sequence[Mapping[int, Segment]], records: npt.NDArray[Any]
+    ) -> pa.RecordBatch:
+        """Put joined rows together.
+
+        Args:
+            sides: of the join.
+            segments: of each side, by number.
+            records: with left_segment, left_row, right_segment, right_row.
+        """
         parts = [
-            rows_of(segments, records[f"{side.name}_segment"], records[f"{side.name}_row"], side.schema)
-            for segments, side in zip(found.segments, (sides.left, sides.right), strict=True)
+            rows_of(own, records[f"{side.name}_segment"], records[f"{side.name}_row"], side.schema)
+            for own, side in zip(segments, (sides.left, sides.right), strict=True)
         ]
         alone = records["left_segment"] == NONE
         arrays = []

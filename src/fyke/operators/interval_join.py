@@ -6,16 +6,12 @@ semantics and the state are the kernel's, csrc/join_interval.h.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pyarrow as pa
-
 from fyke._core import IntervalJoinCore
 from fyke.duration import format_ns
-from fyke.expr import Expr
 from fyke.join import Interval, check_how
+from fyke.operators.columns import Columns
 from fyke.operators.joining import Joining
-from fyke.operators.sides import Sides
+from fyke.operators.sides import Given, Sides
 
 __all__ = ["IntervalJoin"]
 
@@ -38,8 +34,8 @@ class IntervalJoin(Joining):
     def __init__(
         self,
         definition: Interval,
-        left: tuple[pa.Schema, Sequence[Expr]],
-        right: tuple[pa.Schema, Sequence[Expr]],
+        left: Given,
+        right: Given,
         how: str = "inner",
         suffix: str = "_right",
     ) -> None:
@@ -48,7 +44,7 @@ class IntervalJoin(Joining):
         sides = Sides(left, right)
         outer = (how in ("left", "outer"), how in ("right", "outer"))
         core = IntervalJoinCore(sides.left.store, sides.right.store, *definition.bounds, *outer)
-        super().__init__(sides, core, suffix)
+        super().__init__(sides, core, Columns(sides, suffix))
 
     def describe(self) -> str:
         """Say what waits for what."""

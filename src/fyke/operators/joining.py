@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from fyke._core import JoinCore
+from fyke._core import JoinCore, JoinFound
 from fyke.errors import StateError
 from fyke.operator import Batch, Output, State
 from fyke.operators.columns import Columns
@@ -26,16 +26,16 @@ class Joining:
     Args:
         sides: what it reads.
         core: the kernel over the sides' row stores.
-        suffix: for columns of the right side whose names are there on the left.
+        columns: those of its results.
     """
 
     counted: ClassVar[tuple[str, ...]]
     """The counts since the start, in the order in which the kernel restores them."""
 
-    def __init__(self, sides: Sides, core: JoinCore, suffix: str) -> None:
+    def __init__(self, sides: Sides, core: JoinCore, columns: Columns) -> None:
         self.sides = sides
         self.core = core
-        self.columns = Columns(sides, suffix)
+        self.columns = columns
 
     @property
     def schema(self) -> pa.Schema:
@@ -50,14 +50,19 @@ class Joining:
         if len(found.rows) == 0:
             return Output(Batch.empty(self.schema, merged.marks), side)
         times, origins = np.ascontiguousarray(found.rows["time"]), np.ascontiguousarray(found.rows["origin"])
-        return Output(Batch(self.columns.gather(self.sides, found), times, origins, merged.marks), side)
+        return Output(Batch(self.rows_of(found), times, origins, merged.marks), side)
+
+    def rows_of(self, found: JoinFound) -> pa.RecordBatch:
+        """Make the rows of results."""
+        return self.columns.gather(self.sides, found.segments, found.rows)
 
     def statistics(self) -> dict[str, int]:
         """Give counts since the start, and what is held: keys, rows_left, rows_right, bytes."""
         counters = self.core.counters()
-        stores = [side.store.counters() for side in (self.sides.left, self.sides.right)]
-        counters["rows_left"], counters["rows_right"] = (store["rows"] for store in stores)
-        counters["bytes"] += sum(store["bytes"] + store["payload_bytes"] for store in stores)
+        for side in self.sides.fed:
+            store = side.store.counters()
+            counters["rows" if len(self.sides.fed) == 1 else f"rows_{side.name}"] = store["rows"]
+            counters["bytes"] += store["bytes"] + store["payload_bytes"]
         return counters
 
     def export(self) -> State:

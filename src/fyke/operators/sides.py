@@ -18,13 +18,14 @@ from fyke.operators.merge import Merge, Merged
 from fyke.rowplan import compile_rows
 from fyke.schema import Schema
 
-__all__ = ["NONE", "Side", "Sides", "natural", "rows_of"]
+__all__ = ["NONE", "Given", "Side", "Sides", "natural", "no_rows", "numbers_of", "rows_of"]
 
 NONE: Final = 2**32 - 1
 """The segment of no row."""
-SIDES: Final = ("left", "right")
 _RECORDS: Final = pa.schema([("number", pa.uint64()), ("time", pa.int64()), ("flag", pa.uint8())])
 Flags: TypeAlias = npt.NDArray[np.uint8]
+Given: TypeAlias = tuple[pa.Schema, Sequence[Expr]]
+"""Of a side: the columns, and the parts of the key."""
 
 
 class Side:
@@ -52,13 +53,17 @@ class Side:
         """Make a Segment of rows whose times and arrival numbers are known."""
         return self.encoder.with_times(rows, np.ascontiguousarray(times), np.ascontiguousarray(numbers))
 
+    def none(self) -> Segment:
+        """Make a Segment without rows."""
+        return self.segment(no_rows(self.schema), np.zeros(0, np.int64), np.zeros(0, np.uint64))
+
 
 class Sides:
-    """Both sides of a join, their common order and arrival numbers.
+    """The sides of a join, their common order and arrival numbers.
 
     Args:
-        left, right: the schema and the keys of each side.
-        right_conditions: of single rows of the right side.
+        left, right: the schema and the keys of each side; right None: there is one input.
+        conditions: of single rows of each side.
 
     Raises:
         DefinitionError: keys of different length. SchemaError: parts of them whose types cannot be equal.
@@ -66,12 +71,14 @@ class Sides:
 
     def __init__(
         self,
-        left: tuple[pa.Schema, Sequence[Expr]],
-        right: tuple[pa.Schema, Sequence[Expr]],
-        right_conditions: Sequence[Expr] = (),
+        left: Given,
+        right: Given | None,
+        conditions: tuple[Sequence[Expr], Sequence[Expr]] = ((), ()),
     ) -> None:
-        self.left, self.right = Side("left", *left), Side("right", *right, right_conditions)
-        self.merge = Merge(2)
+        self.left = Side("left", *left, conditions[0])
+        self.right = Side("right", *(right or left), conditions[1])
+        self.fed = [self.left] if right is None else [self.left, self.right]
+        self.merge = Merge(len(self.fed))
         self.arrived = 0
         if len(self.left.keys) != len(self.right.keys):
             one, other = _named(self.left.keys), _named(self.right.keys)
@@ -95,10 +102,10 @@ class Sides:
         merged = self.merge.step(inputs)
         numbers = np.arange(self.arrived, self.arrived + len(merged), dtype=np.uint64)
         self.arrived += len(merged)
-        segments: list[Segment | None] = []
-        for i, (side, batch) in enumerate(zip((self.left, self.right), inputs, strict=True)):
-            own = numbers[merged.inputs == i]
-            segments.append(side.segment(batch.rows, batch.times, own) if len(batch) else None)
+        segments: list[Segment | None] = [None, None]
+        for i, (side, batch) in enumerate(zip(self.fed, inputs, strict=True)):
+            if len(batch):
+                segments[i] = side.segment(batch.rows, batch.times, numbers[merged.inputs == i])
         arrivals = Arrivals(
             merged.inputs.astype(np.uint8),
             merged.rows.astype(np.uint32),
@@ -109,7 +116,10 @@ class Sides:
         return merged, segments, arrivals
 
     def side_outputs(self, inputs: Sequence[Batch], merged: Merged, found: JoinFound) -> dict[str, pa.Table]:
-        """Give the rows that took no part: late_left, late_right, errors_left, errors_right; those that there are."""
+        """Give the rows that took no part: late_left, late_right, errors_left, errors_right; those that there are.
+
+        With one input: late, errors.
+        """
         out: dict[str, pa.Table] = {}
         for what, places in (("late", found.late), ("errors", found.null_keys)):
             for i, batch in enumerate(inputs):
@@ -118,23 +128,19 @@ class Sides:
                     table = pa.Table.from_batches([batch.rows.take(pa.array(rows))])
                     if what == "errors":
                         table = table.append_column("error", pa.array(["a part of the key is null"] * len(rows)))
-                    out[f"{what}_{SIDES[i]}"] = table
+                    out[what if len(self.fed) == 1 else f"{what}_{self.fed[i].name}"] = table
         return out
 
     def export(self, held: Sequence[npt.NDArray[Any]]) -> tuple[dict[str, Any], State]:
         """Give what JSON can say, and the held rows of each side, in order of arrival, with number, time and flag."""
         state: State = {}
-        for side, records in zip((self.left, self.right), held, strict=True):
-            segments = side.store.segments
-            numbers = _of_rows(segments, records, "positions", np.uint64)
+        for side, records in zip(self.fed, held, strict=False):
+            segments, ids, rows = side.store.segments, records["segment"], records["row"]
+            numbers = numbers_of(segments, ids, rows)
+            times = _of_rows(segments, ids, rows, "times", np.int64)
             order = np.argsort(numbers)
-            records, numbers = records[order], numbers[order]
-            columns = {
-                "number": numbers,
-                "time": _of_rows(segments, records, "times", np.int64),
-                "flag": records["flag"],
-            }
-            state[side.name] = rows_of(segments, records["segment"], records["row"], side.schema)
+            columns = {"number": numbers[order], "time": times[order], "flag": records["flag"][order]}
+            state[side.name] = rows_of(segments, ids[order], rows[order], side.schema)
             state[f"{side.name}.rows"] = pa.RecordBatch.from_pydict(columns)
         return {"arrived": self.arrived, "merge": self.merge.export()}, state
 
@@ -143,7 +149,7 @@ class Sides:
         self.merge.restore(meta["merge"])
         self.arrived = natural(meta, "arrived")
         found = []
-        for side in (self.left, self.right):
+        for side in self.fed:
             payload, records = state[side.name], state[f"{side.name}.rows"]
             if not isinstance(payload, pa.RecordBatch) or payload.schema != side.schema:
                 raise StateError(f"section {side.name}: these are not the columns of the {side.name} side")
@@ -160,6 +166,8 @@ class Sides:
         both = np.sort(np.concatenate([segment.positions for segment, _ in found]))
         if (both[1:] == both[:-1]).any():
             raise StateError("an arrival number is there on both sides")
+        if len(self.fed) == 1:
+            found.append((self.right.none(), np.zeros(0, np.uint8)))
         return found
 
 
@@ -175,12 +183,26 @@ def natural(meta: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _of_rows(segments: Mapping[int, Segment], records: npt.NDArray[Any], what: str, dtype: Any) -> npt.NDArray[Any]:
-    out = np.empty(len(records), dtype)
-    for number in np.unique(records["segment"]).tolist():
-        own = records["segment"] == number
-        out[own] = getattr(segments[number], what)[records["row"][own]]
+def numbers_of(
+    segments: Mapping[int, Segment], numbers: npt.NDArray[Any], rows: npt.NDArray[Any]
+) -> npt.NDArray[np.uint64]:
+    """Give the arrival numbers of rows; of the segment NONE the largest there is."""
+    return _of_rows(segments, numbers, rows, "positions", np.uint64)
+
+
+def _of_rows(
+    segments: Mapping[int, Segment], numbers: npt.NDArray[Any], rows: npt.NDArray[Any], what: str, dtype: Any
+) -> npt.NDArray[Any]:
+    out = np.full(len(rows), np.iinfo(dtype).max, dtype)
+    for number in np.unique(numbers[numbers != NONE]).tolist():
+        own = numbers == number
+        out[own] = getattr(segments[number], what)[rows[own]]
     return out
+
+
+def no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """Give no rows of a schema."""
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
 def rows_of(
