@@ -132,7 +132,7 @@ C_LAYERS = [
     ["arena", "bytes"],
     ["event_store", "plan", "timers", "exact", "agg_log"],
     ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results", "arrivals", "strict"],
-    ["nfa", "join_interval", "join_asof", "join_latest"],
+    ["nfa", "join_interval", "join_asof", "join_latest", "sliding"],
 ]
 # A module in several files: they share its header.
 C_PARTS = {

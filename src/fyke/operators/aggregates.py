@@ -91,9 +91,11 @@ def _values(segment: Segment, number: int, payload: str | None, rows: pa.Array, 
     if at < 0:  # it came up later
         return pa.nulls(len(rows), type_)
     values = segment.source.column(at).take(rows)
+    if values.type == type_:
+        return values
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    return values if values.type == type_ else values.cast(type_)
+    return values.dictionary_encode().cast(type_) if pa.types.is_dictionary(type_) else values.cast(type_)
 
 
 def from_physical(values: pa.Array, type_: pa.DataType) -> pa.Array:

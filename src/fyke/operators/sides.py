@@ -18,7 +18,7 @@ from fyke.operators.merge import Merge, Merged
 from fyke.rowplan import compile_rows
 from fyke.schema import Schema
 
-__all__ = ["NONE", "Given", "Side", "Sides", "natural", "no_rows", "numbers_of", "rows_of"]
+__all__ = ["NONE", "Given", "Side", "Sides", "natural", "of_rows", "no_rows", "numbers_of", "rows_of"]
 
 NONE: Final = 2**32 - 1
 """The segment of no row."""
@@ -137,7 +137,7 @@ class Sides:
         for side, records in zip(self.fed, held, strict=False):
             segments, ids, rows = side.store.segments, records["segment"], records["row"]
             numbers = numbers_of(segments, ids, rows)
-            times = _of_rows(segments, ids, rows, "times", np.int64)
+            times = of_rows(segments, ids, rows, "times", np.int64)
             order = np.argsort(numbers)
             columns = {"number": numbers[order], "time": times[order], "flag": records["flag"][order]}
             state[side.name] = rows_of(segments, ids[order], rows[order], side.schema)
@@ -187,12 +187,13 @@ def numbers_of(
     segments: Mapping[int, Segment], numbers: npt.NDArray[Any], rows: npt.NDArray[Any]
 ) -> npt.NDArray[np.uint64]:
     """Give the arrival numbers of rows; of the segment NONE the largest there is."""
-    return _of_rows(segments, numbers, rows, "positions", np.uint64)
+    return of_rows(segments, numbers, rows, "positions", np.uint64)
 
 
-def _of_rows(
+def of_rows(
     segments: Mapping[int, Segment], numbers: npt.NDArray[Any], rows: npt.NDArray[Any], what: str, dtype: Any
 ) -> npt.NDArray[Any]:
+    """Give the times or positions of rows; of the segment NONE the largest there is."""
     out = np.full(len(rows), np.iinfo(dtype).max, dtype)
     for number in np.unique(numbers[numbers != NONE]).tolist():
         own = numbers == number
