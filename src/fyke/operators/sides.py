@@ -18,7 +18,7 @@ from fyke.operators.merge import Merge, Merged
 from fyke.rowplan import compile_rows
 from fyke.schema import Schema
 
-__all__ = ["NONE", "Given", "Side", "Sides", "natural", "of_rows", "no_rows", "numbers_of", "rows_of"]
+__all__ = ["NONE", "Given", "Side", "Sides", "natural", "no_rows", "numbers_of", "of_rows", "rows_of"]
 
 NONE: Final = 2**32 - 1
 """The segment of no row."""
