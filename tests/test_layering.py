@@ -14,7 +14,7 @@ CSRC = ROOT / "csrc"
 # and know nothing of how they run; the engine knows no source; a source knows no engine; the rest ties them together.
 LAYERS = [
     ["errors"],
-    ["duration", "literals"],
+    ["duration", "literals", "zones"],
     ["expr"],
     ["stage", "window", "trigger", "agg", "join"],
     ["rules", "stored"],
@@ -129,14 +129,16 @@ def test_the_layer_test_would_notice():
 # The same for C: a header includes only what stands in an earlier layer, so that a stage can be read and tested alone.
 C_LAYERS = [
     ["base"],
-    ["arena", "bytes"],
-    ["event_store", "plan", "timers", "exact", "agg_log"],
+    ["arena", "bytes", "window_assign"],
+    ["event_store", "plan", "timers", "window_groups", "window_spec", "exact", "agg_log"],
     ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results", "arrivals", "strict"],
-    ["nfa", "join_interval", "join_asof", "join_latest", "sliding"],
+    ["key_columns"],
+    ["nfa", "join_interval", "join_asof", "join_latest", "sliding", "windows"],
 ]
 # A module in several files: they share its header.
 C_PARTS = {
     **dict.fromkeys(["aggregate_plan", "aggregate_out", "aggregate_state"], "aggregate"),
+    **dict.fromkeys([f"windows_{part}" for part in ("rows", "session", "count", "fire", "time", "restore")], "windows"),
     **dict.fromkeys(["nfa_rows", "nfa_lag", "nfa_time", "nfa_step", "nfa_strict", "nfa_emit", "nfa_bound"], "nfa"),
 }
 

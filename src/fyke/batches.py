@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from fyke import expr as ex
 from fyke._core import RowDecoder, Segment, encode_any, encode_time
 from fyke.duration import UNITS
-from fyke.errors import DataError
+from fyke.errors import DataError, StateError
 from fyke.eventtime import TimeColumn
 from fyke.plan import BOOL, F64, I64, STR, ColumnPlan, Plan
 
@@ -229,7 +229,7 @@ class Encoder:
 
     def _arrow_column(self, batch: pa.RecordBatch, c: ColumnPlan, first: int) -> Core:
         if c.name not in self.places:
-            return _core_column(pa.nulls(len(batch), ARROW_TYPES[c.physical]), c.physical)
+            return null_column(c, len(batch))
         column = batch.column(self.places[c.name])
         try:
             return _core_column(_canonical(column, c), c.physical)
@@ -350,6 +350,23 @@ def _core_column(array: pa.Array, physical: int) -> Core:
         return (buffers[2], offsets, valid, array.offset, int(wide), physical, array.offset * (8 if wide else 4))
     width = 1 if physical == BOOL else 8
     return (buffers[1], None, valid, array.offset, 0, physical, array.offset * width)
+
+
+def key_column(values: pa.Array, c: ColumnPlan) -> Core:
+    """Give values of a key, as Arrow has them, as that column of a plan, computed ones too.
+
+    Raises:
+        StateError: their type is not the column's.
+    """
+    try:
+        return _core_column(_canonical(values, c), c.physical)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError) as error:
+        raise StateError(f"key {c.name}: expected {c.type}, got {values.type}: {error}") from None
+
+
+def null_column(c: ColumnPlan, n: int) -> Core:
+    """Give a column of a plan that is null in n rows."""
+    return _core_column(pa.nulls(n, ARROW_TYPES[c.physical]), c.physical)
 
 
 def as_arrow(column: Core, n: int) -> pa.Array:

@@ -1,0 +1,223 @@
+/* Windows over keyed rows: which are open, what is in them, when they fire and go.
+ *
+ *   row -> key slot -> the key's windows, the latest start first -> state of the aggregates, in the window's record
+ *   watermark -> timers -> windows that are due, by (time, start, key) -> a row of results each
+ *
+ * A window here is one of one key (a pane). In a grid those of one number form a group and share a timer; sessions and early firings
+ * have a timer each, which may be early: what is due is asked when it goes off. Rows count at once, in the order of arrival: a row is
+ * judged under the watermark before it, and what it makes fire comes out before the next row.
+ *
+ * Nothing stays of what is gone: a window's record is reused, a key without windows leaves the dictionary (not at once: some that were
+ * there lately are kept, for they are most likely to come back; never more than were live at the same time, or 1,024).
+ *
+ * O(1) a row and a window that it is in, O(log n) a timer. A failure (no memory) leaves all consistent for windows_free and nothing else.
+ */
+#ifndef FYKE_WINDOWS_H
+#define FYKE_WINDOWS_H
+
+#include "agg_log.h"
+#include "aggregate.h"
+#include "key_columns.h"
+#include "timers.h"
+#include "window_groups.h"
+#include "window_spec.h"
+
+/* Where a chain of records ends: ids are stored plus one. */
+#define NO_WINDOW 0
+#define NEVER TIME_MAX
+
+/* The state of the aggregates follows. Of a count window, start and end are the numbers of its first and its latest row. */
+struct window {
+    event_time_t start, end;
+    union {
+        event_time_t fire; /* continuous: the next early firing; NEVER: none yet */
+        int64_t count;     /* rows since the last firing */
+    };
+    uint32_t slot;       /* of the key; NO_SLOT: the record is free (`next`: another one) or stands for no key */
+    uint32_t next, prev; /* of the key, by falling start; plus one */
+    uint32_t group;      /* NO_GROUP: none */
+    uint32_t group_next; /* plus one */
+    uint32_t revision;
+    uint8_t past;  /* the end has been reached */
+    uint8_t armed; /* `fire` is still to come */
+    uint8_t in_use;
+};
+
+/* What a key has here beside its slot. */
+struct window_key {
+    uint32_t head;                 /* its window that starts last, plus one */
+    uint32_t idle_next, idle_prev; /* slots plus one, among the keys without windows */
+};
+
+enum window_aside { ASIDE_LATE = 0, ASIDE_NO_WINDOW = 1, ASIDE_NULL_KEY = 2, ASIDE_NO_GAP = 3, ASIDE_KINDS = 4 };
+
+/* A row that went into no window. */
+struct aside {
+    uint32_t row;
+    uint32_t why;
+};
+
+/* A row of results, beside the key and the values. */
+struct window_result {
+    uint64_t origin;
+    event_time_t time; /* in the stream */
+    event_time_t start, end;
+    uint32_t revision;
+    uint32_t final;
+};
+
+struct window_due {
+    event_time_t start;
+    uint64_t rank; /* of the key */
+    uint32_t window;
+};
+
+/* A number of the grid that was looked up lately. */
+struct window_place {
+    int64_t number;
+    struct span span;
+    uint32_t group;
+    bool known;
+};
+
+#define WINDOW_PLACES 16
+#define WINDOW_BLOCK 512
+#define WINDOW_CHUNK 1024 /* records */
+
+struct window_counters {
+    uint64_t rows;
+    uint64_t aside[ASIDE_KINDS];
+    uint64_t results;
+    uint64_t opened;
+};
+
+struct windows {
+    struct arena *arena;
+    const struct plan *plan;
+    struct event_store *events;
+    struct window_spec spec;
+    struct agg_plan aggs;
+    struct keyspace keys;
+    event_time_t watermark;
+    bool grouped;   /* timers belong to groups, else to windows */
+    bool logged;    /* what happens goes into `log` too */
+    struct agg_log log;
+    /* records */
+    char **chunks;
+    uint32_t n_chunks, chunks_capacity;
+    uint32_t n_records, free_list; /* ever used; plus one */
+    uint32_t n_open;
+    size_t stride;
+    /* keys */
+    struct window_key *key_states;
+    uint32_t keys_capacity;
+    uint32_t idle_first, idle_last, n_idle; /* the first has been idle longest */
+    uint32_t live_peak;
+    uint32_t slots[WINDOW_BLOCK]; /* of the rows of the block */
+    /* time */
+    struct window_groups groups;
+    struct window_place places[WINDOW_PLACES];
+    int64_t recent_number; /* of the grid, for times of this span */
+    struct span recent;
+    struct timers timers;
+    struct window_due *due, *due_spare;
+    uint32_t n_due, due_capacity, due_spare_capacity;
+    uint32_t *due_groups;
+    uint32_t n_due_groups, due_groups_capacity;
+    uint64_t births; /* ties of timers: their order is of no consequence */
+    /* out */
+    struct window_result *results;
+    uint32_t n_results, results_capacity;
+    struct key_columns result_keys;
+    struct agg_columns result_values;
+    struct aside *asides;
+    uint32_t n_asides, asides_capacity;
+    struct window_counters counters;
+};
+
+/* spec and aggregates as their headers have them; the plan's first keyspace is the key. On failure `reason` may say why; windows_free is due in
+ * any case. */
+MUST_CHECK enum status windows_init(struct windows *w, struct arena *arena, const struct plan *plan, struct event_store *events,
+                                    const uint8_t *spec, size_t spec_size, const uint8_t *aggs, size_t aggs_size, bool logged,
+                                    const char **reason);
+void windows_free(struct windows *w);
+
+/* Takes a segment's rows, and watermarks, in the order of their origins (ascending; a row comes before a mark of its origin). */
+MUST_CHECK enum status windows_step(struct windows *w, uint32_t segment, const uint64_t *origins, const uint64_t *mark_origins,
+                                    const event_time_t *mark_times, uint32_t n_marks);
+/* Forgets what has been found: it has been taken. */
+void windows_clear(struct windows *w);
+/* Puts a window back into a fresh module whose watermark has been set: key, bounds, `fire` or `count`, `armed` and `revision` are those of
+ * `record`; the key is that of a row; state and refs are as agg_restore takes them. Windows come by (key, start, end).
+ * STATUS_BAD_SNAPSHOT: no window can be so. */
+MUST_CHECK enum status windows_restore(struct windows *w, struct event_ref key, const struct window *record, const uint8_t *state, size_t size,
+                                       const struct event_ref *refs, uint32_t *id);
+/* All windows by (key, start, end), in w->due. */
+MUST_CHECK enum status windows_in_order(struct windows *w);
+/* The invariants in words; NULL if they hold. */
+const char *windows_check(const struct windows *w);
+
+static inline struct window *window_at(const struct windows *w, uint32_t id)
+{
+    return (struct window *)(void *)(w->chunks[id / WINDOW_CHUNK] + (size_t)(id % WINDOW_CHUNK) * w->stride);
+}
+
+static inline void *window_state(struct window *p)
+{
+    return p + 1;
+}
+
+static inline const void *window_contents(const struct window *p)
+{
+    return p + 1;
+}
+
+/* The last time that is in it: when the watermark is there it is complete. */
+static inline event_time_t window_last(const struct window *p)
+{
+    return p->end - 1;
+}
+
+/* When a window that ends then is dropped. */
+static inline event_time_t window_gone(const struct windows *w, event_time_t end)
+{
+    return time_add(end - 1, w->spec.lateness);
+}
+
+/* --- between the parts of the module */
+
+/* windows.c: a key's slot, which is inserted; a window of it, after `prev` in its chain (NO_WINDOW: the first); its end. */
+MUST_CHECK enum status windows_key(struct windows *w, struct event_ref e, uint32_t *slot);
+void windows_trim_keys(struct windows *w);
+MUST_CHECK enum status windows_open(struct windows *w, uint32_t slot, uint32_t prev, struct span span, uint32_t *id);
+MUST_CHECK enum status windows_close(struct windows *w, uint32_t id);
+/* A record for what is put together for one result of a key: empty, in no chain. */
+MUST_CHECK enum status windows_borrow(struct windows *w, uint32_t slot, uint32_t *id);
+MUST_CHECK enum status windows_release(struct windows *w, uint32_t id);
+/* Empties a window. */
+MUST_CHECK enum status windows_empty(struct windows *w, uint32_t id);
+MUST_CHECK enum status windows_add(struct windows *w, uint32_t id, struct event_ref e);
+/* The rows of `from` go into `into`. */
+MUST_CHECK enum status windows_merge(struct windows *w, uint32_t into, uint32_t from);
+
+/* windows_fire.c: a row of results, if there is anything in the window; what a row in the window brings about. */
+MUST_CHECK enum status windows_emit(struct windows *w, uint32_t id, uint64_t origin, event_time_t time, bool final);
+MUST_CHECK enum status windows_triggered(struct windows *w, uint32_t id, event_time_t t, uint64_t origin);
+
+/* windows_time.c: what is due up to a watermark; a window's timer, if it has one of its own. */
+MUST_CHECK enum status windows_advance(struct windows *w, event_time_t watermark, uint64_t origin);
+MUST_CHECK enum status windows_schedule(struct windows *w, uint32_t id);
+MUST_CHECK enum status windows_schedule_group(struct windows *w, uint32_t group);
+
+/* windows_rows.c: makes a window that has just been opened one of the group of its number. */
+MUST_CHECK enum status windows_join_group(struct windows *w, uint32_t id, int64_t number);
+
+/* windows_session.c, windows_count.c: a row of a key. ASIDE_KINDS: it is in a window. */
+MUST_CHECK enum status windows_session_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin,
+                                           enum window_aside *aside);
+MUST_CHECK enum status windows_count_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin);
+MUST_CHECK enum status windows_sliding_count_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin);
+/* What a window of rows has not given out when the input ends. */
+MUST_CHECK enum status windows_count_rest(struct windows *w, uint32_t id, uint64_t origin);
+
+#endif

@@ -1,0 +1,69 @@
+/* Results: a row for what a window holds now; what a row that came into a window brings about. */
+#include "windows.h"
+
+/* What is final is good for the next operator, so it is not late there, even if a late row caused it. */
+enum status windows_emit(struct windows *w, uint32_t id, uint64_t origin, event_time_t time, bool final)
+{
+    struct window *p = window_at(w, id);
+    if (agg_rows(window_contents(p)) == 0) {
+        return STATUS_OK;
+    }
+    void *results = w->results;
+    enum status st = arena_reserve(w->arena, &results, &w->results_capacity, (uint64_t)w->n_results + 1, sizeof *w->results);
+    w->results = results;
+    if (st == STATUS_OK) {
+        st = key_columns_append(&w->result_keys, &w->keys, p->slot);
+    }
+    if (st == STATUS_OK && w->logged) {
+        st = agg_log_write(&w->log, AGG_LOG_FIRE, id, w->result_values.n_rows, 0);
+    }
+    if (st == STATUS_OK) {
+        st = agg_emit(&w->aggs, window_contents(p), &w->result_values);
+    }
+    if (st != STATUS_OK) {
+        return st;
+    }
+    if (final && time <= w->watermark) {
+        time = time_add(w->watermark, 1);
+    }
+    w->results[w->n_results++] = (struct window_result){.origin = origin, .time = time, .start = p->start, .end = p->end,
+                                                        .revision = p->revision++, .final = final};
+    w->counters.results++;
+    return w->spec.purges ? windows_empty(w, id) : STATUS_OK;
+}
+
+/* The first multiple of the interval after t. */
+static event_time_t next_firing(int64_t interval, event_time_t t)
+{
+    return time_clamp(((__int128)floor_div(t, interval) + 1) * interval);
+}
+
+enum status windows_triggered(struct windows *w, uint32_t id, event_time_t t, uint64_t origin)
+{
+    struct window *p = window_at(w, id);
+    const bool timed = window_spec_timed(&w->spec);
+    const event_time_t last = timed ? window_last(p) : TIME_MAX;
+    switch (w->spec.trigger) {
+    case TRIGGER_END:
+        return timed && last <= w->watermark ? windows_emit(w, id, origin, last, w->spec.purges) : STATUS_OK;
+    case TRIGGER_CONTINUOUS:
+        if (timed && last <= w->watermark) {
+            return windows_emit(w, id, origin, last, w->spec.purges);
+        }
+        if (p->fire == NEVER) {
+            const event_time_t next = next_firing(w->spec.trigger_n, t);
+            p->fire = next < last ? next : last;
+            p->armed = 1;
+        }
+        return windows_schedule(w, id);
+    case TRIGGER_COUNT:
+        if (++p->count >= w->spec.trigger_n) {
+            p->count = 0;
+            return windows_emit(w, id, origin, t, w->spec.purges);
+        }
+        return STATUS_OK;
+    case TRIGGER_NEVER:
+        break;
+    }
+    return STATUS_OK;
+}

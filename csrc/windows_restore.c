@@ -1,0 +1,202 @@
+/* Windows one by one: in an order that the state alone determines, put back from a snapshot, and checked. */
+#include "windows.h"
+
+/* ------------------------------------------------------------------ put back */
+
+/* The window of the grid with these bounds; false if there is none. Bounds beyond the range of times are cut off there, so that several
+ * windows begin at the first time. */
+static bool number_in_grid(const struct windows *w, struct span bounds, int64_t *number)
+{
+    const struct grid *g = &w->spec.grid;
+    *number = grid_number(g, bounds.start);
+    struct span s = grid_span(g, *number);
+    while (s.start == bounds.start && s.end > bounds.end && *number > INT64_MIN) {
+        s = grid_span(g, --*number);
+    }
+    return s.start == bounds.start && s.end == bounds.end;
+}
+
+/* Whether a window of this kind can have these bounds beside the key's window before it. */
+static bool fits(const struct windows *w, struct span bounds, const struct window *before)
+{
+    const int64_t size = w->spec.grid.size;
+    if (before != NULL && bounds.start < before->start) {
+        return false;
+    }
+    switch (w->spec.kind) {
+    case WINDOW_GRID:
+        return window_gone(w, bounds.end) > w->watermark && (before == NULL || before->start < bounds.start || before->end < bounds.end);
+    case WINDOW_SESSION:
+        return bounds.start < bounds.end && window_gone(w, bounds.end) > w->watermark && (before == NULL || before->end < bounds.start);
+    case WINDOW_COUNT:
+        return before == NULL && bounds.start == 1 && bounds.end > 0 && bounds.end < size;
+    case WINDOW_SLIDING_COUNT:
+        return bounds.start >= 1 && bounds.end >= 0 && (before == NULL || before->end < bounds.start);
+    case WINDOW_GLOBAL:
+        return before == NULL && bounds.start == TIME_MIN && bounds.end == TIME_MAX;
+    }
+    return false;
+}
+
+static bool fires_well(const struct windows *w, const struct window *p, const struct window *record)
+{
+    if (w->spec.trigger == TRIGGER_COUNT) {
+        return record->count >= 0 && record->count < w->spec.trigger_n && !record->armed;
+    }
+    if (w->spec.trigger != TRIGGER_CONTINUOUS) {
+        return record->fire == NEVER && !record->armed;
+    }
+    return (record->fire != NEVER || !record->armed) && (record->fire == NEVER || !window_spec_timed(&w->spec) || record->fire < p->end);
+}
+
+static enum status settle(struct windows *w, uint32_t id, int64_t number)
+{
+    struct window *p = window_at(w, id);
+    p->past = window_spec_timed(&w->spec) && window_last(p) <= w->watermark;
+    if (w->grouped) {
+        return windows_join_group(w, id, number);
+    }
+    return windows_schedule(w, id);
+}
+
+enum status windows_restore(struct windows *w, struct event_ref key, const struct window *record, const uint8_t *state, size_t size,
+                            const struct event_ref *refs, uint32_t *id)
+{
+    const struct span bounds = {record->start, record->end};
+    int64_t number = 0;
+    uint32_t slot;
+    if (w->spec.kind == WINDOW_GRID && !number_in_grid(w, bounds, &number)) {
+        return STATUS_BAD_SNAPSHOT;
+    }
+    enum status st = windows_key(w, key, &slot);
+    if (st != STATUS_OK) {
+        return st;
+    }
+    if (slot == KEY_NULL) {
+        return STATUS_BAD_SNAPSHOT;
+    }
+    const uint32_t head = w->key_states[slot].head;
+    if (!fits(w, bounds, head == NO_WINDOW ? NULL : window_at(w, head - 1))) {
+        return STATUS_BAD_SNAPSHOT;
+    }
+    st = windows_open(w, slot, NO_WINDOW, bounds, id);
+    if (st != STATUS_OK) {
+        return st;
+    }
+    struct window *p = window_at(w, *id);
+    if (!fires_well(w, p, record)) {
+        return STATUS_BAD_SNAPSHOT;
+    }
+    p->fire = record->fire;
+    p->armed = record->armed;
+    p->revision = record->revision;
+    agg_free(&w->aggs, window_state(p), w->events);
+    st = agg_restore(&w->aggs, window_state(p), w->events, state, size, refs);
+    if (st != STATUS_OK) {
+        agg_init(&w->aggs, window_state(p));
+        return st;
+    }
+    if (w->spec.kind == WINDOW_COUNT && agg_rows(window_contents(p)) != (uint64_t)p->end) {
+        return STATUS_BAD_SNAPSHOT;
+    }
+    return settle(w, *id, number);
+}
+
+/* ------------------------------------------------------------------ invariants */
+
+static const char *check_chain(const struct windows *w, uint32_t slot, uint32_t *n)
+{
+    uint32_t users = 0, prev = NO_WINDOW;
+    for (uint32_t at = w->key_states[slot].head; at != NO_WINDOW; at = window_at(w, at - 1)->next) {
+        const struct window *p = window_at(w, at - 1);
+        if (!p->in_use || p->slot != slot || p->prev != prev) {
+            return "the windows of a key do not hang together";
+        }
+        if (prev != NO_WINDOW) {
+            const struct window *later = window_at(w, prev - 1);
+            if (later->start < p->start || (later->start == p->start && later->end <= p->end)) {
+                return "the windows of a key are out of order";
+            }
+            if (w->spec.kind == WINDOW_SESSION && p->end >= later->start) {
+                return "two sessions of a key touch";
+            }
+        }
+        prev = at;
+        users++;
+    }
+    *n += users;
+    return users == w->keys.slots[slot].users ? NULL : "the windows of a key are counted wrong";
+}
+
+static const char *check_window(const struct windows *w, uint32_t id)
+{
+    const struct window *p = window_at(w, id);
+    const bool timed = window_spec_timed(&w->spec);
+    if (timed && window_gone(w, p->end) <= w->watermark) {
+        return "a window is there whose time is over";
+    }
+    if (timed && w->spec.trigger != TRIGGER_COUNT && p->past != (window_last(p) <= w->watermark) && !w->grouped) {
+        return "a window does not know that its end has been reached";
+    }
+    if (w->grouped) {
+        const struct window_group *g = p->group < w->groups.n_groups ? &w->groups.groups[p->group] : NULL;
+        return g == NULL || !g->in_use || g->span.start != p->start || g->span.end != p->end ? "a window is in no group of its own" : NULL;
+    }
+    const bool timer = w->timers.place[id] != NO_TIMER;
+    if (timer != (timed || p->armed)) {
+        return "a window has a timer without need, or none";
+    }
+    return agg_check(&w->aggs, window_contents(p), w->events);
+}
+
+static const char *check_groups(const struct windows *w)
+{
+    uint32_t panes = 0;
+    for (uint32_t i = 0; i < w->groups.n_groups; i++) {
+        const struct window_group *g = &w->groups.groups[i];
+        uint32_t n = 0;
+        for (uint32_t at = g->in_use ? g->first : NO_WINDOW; at != NO_WINDOW && n <= g->n_panes; at = window_at(w, at - 1)->group_next) {
+            n++;
+        }
+        if (g->in_use && (n != g->n_panes || n == 0 || w->timers.place[i] == NO_TIMER)) {
+            return "a group has other windows than it counts, or no timer";
+        }
+        panes += n;
+    }
+    if (panes != w->n_open || w->timers.n != w->groups.n_live) {
+        return "a window is in no group, or a timer belongs to none";
+    }
+    return window_groups_check(&w->groups);
+}
+
+const char *windows_check(const struct windows *w)
+{
+    uint32_t chained = 0, open = 0, idle = 0, armed = 0;
+    for (uint32_t i = 0; i < w->keys.table_size; i++) {
+        if (w->keys.table[i] != 0) {
+            const char *reason = check_chain(w, w->keys.table[i] - 1, &chained);
+            if (reason != NULL) {
+                return reason;
+            }
+            idle += w->keys.slots[w->keys.table[i] - 1].users == 0;
+        }
+    }
+    for (uint32_t i = 0; i < w->n_records; i++) {
+        if (window_at(w, i)->in_use) {
+            const char *reason = check_window(w, i);
+            if (reason != NULL) {
+                return reason;
+            }
+            open++;
+            armed += !w->grouped && w->timers.place[i] != NO_TIMER;
+        }
+    }
+    if (open != w->n_open || chained != open || idle != w->n_idle) {
+        return "windows or keys without windows are counted wrong";
+    }
+    if (!w->grouped && armed != w->timers.n) {
+        return "a timer belongs to no window";
+    }
+    const char *reason = w->grouped ? check_groups(w) : NULL;
+    return reason != NULL ? reason : timers_check(&w->timers);
+}
