@@ -46,6 +46,7 @@ LAYERS = [
 BESIDE = {
     "io": {"duration", "errors", "io"},
     "kafka": {"errors", "kafka"},  # clients of a broker: what is read and written is none of its business
+    "state": {"errors", "state"},
     "generate": {"errors"},
     "replay": {"io", "duration", "engine", "errors", "expr", "match", "matching", "pattern", "schema"},
     "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},

@@ -70,7 +70,7 @@ class LimitError(EngineStopped):
 
 
 class StateError(FykeError, ValueError):
-    """A snapshot cannot be restored: damaged, of another version, or of another pattern."""
+    """State cannot be restored (damaged, of another version, of another pattern) or kept (the medium failed)."""
 
 
 class SkipError(EngineStopped):
