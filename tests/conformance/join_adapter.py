@@ -1,12 +1,10 @@
 """Runs join cases on fyke's operators, and puts their results in the form of the corpora.
 
-One corpus millisecond is one nanosecond. An item of a case is one origin; items go in as batches of the size that the
-environment variable FYKE_CONFORMANCE_BATCH names (1, 7, all; default all): results must not depend on it.
+One corpus millisecond is one nanosecond, and an item of a case is one origin.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +17,7 @@ from fyke.operators.joining import Joining
 from tests.oracle.windows import watermark_of
 from tests.unit.two_inputs import LEFT, RIGHT, Feed, Mark, Ran, Row, run
 
+from .batching import cuts
 from .cases import Case
 from .join_cases import Pairs
 
@@ -59,12 +58,6 @@ def feed_of(case: Case) -> Feed:
             for at, item in enumerate(case["input"])
         ],
     )
-
-
-def cuts(n: int, batch: str | None) -> range:
-    """Say before which items a new batch begins."""
-    size = batch or os.environ.get("FYKE_CONFORMANCE_BATCH", "all")
-    return range(0, n, n + 1 if size == "all" else int(size))
 
 
 def rows_of(ran: Ran) -> list[dict[str, Any]]:

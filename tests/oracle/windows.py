@@ -230,7 +230,7 @@ class WindowOperator:
         if not pane.elements:
             return
         final = closing or self.definition.kind.startswith("count") or self.definition.trigger.purge
-        final = final or (ending and self.definition.lateness == 0)
+        final = final or (ending and not (self.definition.timed and self.definition.lateness))
         if final:  # what is final is good for the next operator, so it is not late there
             time = min(max(time, self.reached + 1), MAX)
         elements = tuple(pane.elements)

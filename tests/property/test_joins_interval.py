@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conformance.join_adapter import cuts, feed_of, ids_of, operator_for, rows_of
+from tests.conformance.batching import cuts
+from tests.conformance.join_adapter import feed_of, ids_of, operator_for, rows_of
 from tests.oracle.joins import run_join_case
 from tests.oracle.window_definition import FYKE_WINDOWS
 from tests.property.join_strategies import inputs, intervals
@@ -15,7 +16,7 @@ from tests.unit.two_inputs import run
 
 Json = dict[str, Any]
 
-thorough = settings(max_examples=300, deadline=None)
+thorough = settings(max_examples=100, deadline=None)
 
 
 @thorough
