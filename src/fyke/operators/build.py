@@ -13,8 +13,11 @@ from fyke.operators.asof_join import AsOfJoin
 from fyke.operators.interval_join import IntervalJoin
 from fyke.operators.matcher import Matcher
 from fyke.operators.rows import FilterRows, MapRows, ProjectRows, TakeFinals
+from fyke.operators.sliding import SlidingWindows
 from fyke.operators.union import UnionRows
-from fyke.timed_nodes import Joined
+from fyke.operators.windowed import Windowed
+from fyke.timed_nodes import Joined, Windowing
+from fyke.window import Sliding
 
 __all__ = ["operator_for", "schema_of"]
 
@@ -42,9 +45,26 @@ def operator_for(node: Node, schemas: Sequence[pa.Schema]) -> Operator:
             return UnionRows(node, schemas)
         case Matching():
             return Matcher(node, schemas[0])
+        case Windowing():
+            return _windows(node, schemas[0])
         case Joined():
             return _join(node, schemas)
     raise TypeError(f"nothing runs {node!r:.80}")
+
+
+def _windows(node: Windowing, schema: pa.Schema) -> Operator:
+    aggregates, keys = dict(node.aggregates), dict(node.keys)
+    if isinstance(node.window, Sliding):
+        return SlidingWindows(node.window, aggregates, schema, keys)
+    return Windowed(
+        node.window,
+        aggregates,
+        schema,
+        keys,
+        trigger=node.trigger,
+        allowed_lateness=f"{node.allowed_lateness}ns",
+        emit_rest=node.emit_rest,
+    )
 
 
 def _join(node: Joined, schemas: Sequence[pa.Schema]) -> Operator:
