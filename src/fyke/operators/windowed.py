@@ -7,12 +7,13 @@ becomes columns: the key, window_start, window_end, revision, final, then the ag
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from fyke._core import RowStore, WindowCore, WindowFound
+from fyke._core import RowStore, Segment, WindowCore, WindowFound
 from fyke.agg import Aggregate
 from fyke.aggplan import compile_aggregates
 from fyke.batches import Encoder, Payloads
@@ -30,7 +31,7 @@ from fyke.schema import Schema, typecheck
 from fyke.trigger import Trigger
 from fyke.window import CountWindow, GlobalWindow, Session, Window
 
-__all__ = ["RESULT_COLUMNS", "Windowed"]
+__all__ = ["RESULT_COLUMNS", "Panes", "Windowed"]
 
 RESULT_COLUMNS: Final = ("window_start", "window_end", "revision", "final")
 """The columns of every result between the key and the aggregates."""
@@ -39,6 +40,22 @@ _TIME: Final = pa.timestamp("ns", "UTC")
 # Why a row came into no window, as in csrc/windows.h.
 _LATE, _NO_WINDOW, _NULL_KEY, _NO_GAP = range(4)
 _ERRORS: Final = {_NULL_KEY: "a part of the key is null", _NO_GAP: "the gap of its session is null, zero or negative"}
+
+
+class Panes(Protocol):
+    """What follows the kernel's log of what happens to its windows (csrc/agg_log.h), a pane a window."""
+
+    def replay(self, log: npt.NDArray[Any], segments: Mapping[int, Segment]) -> list[pa.Array]:
+        """Do what the log says; gives more columns of the results, a row a FIRE."""
+        ...
+
+    def export(self, panes: Sequence[int]) -> dict[str, Any]:
+        """Give these panes as sections of a snapshot; a pane is named by its place in the list."""
+        ...
+
+    def restore(self, state: Mapping[str, Any], panes: Sequence[int]) -> None:
+        """Take over what export gave; raises StateError."""
+        ...
 
 
 class Windowed:
@@ -56,6 +73,7 @@ class Windowed:
         allowed_lateness: for how long after its end a window takes rows.
         emit_rest: what a count window or a count trigger has not told when the window goes, or the input ends, comes
             out as final.
+        panes: what else is kept of the windows; None: the aggregates that the kernel does not keep.
 
     Raises:
         DefinitionError: a window and a trigger that do not go together, or names that are there twice.
@@ -72,6 +90,7 @@ class Windowed:
         trigger: Trigger | None = None,
         allowed_lateness: DurationLike = 0,
         emit_rest: bool = False,
+        panes: Panes | None = None,
     ) -> None:
         self.window, self.trigger = window, trigger
         self.lateness = 0 if allowed_lateness == 0 else to_ns(allowed_lateness)
@@ -94,8 +113,9 @@ class Windowed:
         self.rows = RowStore(self.plan.rows.plan.tables, Payloads)
         gap_column = self.plan.others[0] if self.plan.others else NONE
         spec = spec_bytes(window, trigger, self.lateness, emit_rest, gap_column)
-        self.core = WindowCore(self.rows, spec, self.plan.tables, self.plan.has_python)
-        self.python = PythonAggregates(self.plan)
+        self.panes = PythonAggregates(self.plan) if panes is None else panes
+        self.logged = panes is not None or self.plan.has_python
+        self.core = WindowCore(self.rows, spec, self.plan.tables, self.logged)
         self.arrived = 0
 
     @property
@@ -138,10 +158,10 @@ class Windowed:
 
     def _replay(self, found: WindowFound) -> list[pa.Array]:
         """Let the aggregates that Python keeps follow; gives their columns."""
-        if not self.plan.has_python:
+        if not self.logged:
             return []
         try:
-            return self.python.replay(found.log, found.segments)
+            return self.panes.replay(found.log, found.segments)
         except Exception as error:
             self.core.stop(f"an aggregate raised {type(error).__name__}")
             raise

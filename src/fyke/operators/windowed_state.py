@@ -54,7 +54,7 @@ def export_windows(operator: Windowed) -> State:
         "arrived": operator.arrived,
         **{name: counters[name] for name in _COUNTED},
     }
-    sections = operator.python.export(numbers.tolist()) if operator.plan.has_python else {}
+    sections = operator.panes.export(numbers.tolist()) if operator.logged else {}
     windows = pa.RecordBatch.from_arrays(arrays, schema=_schema(operator))
     return {"window": meta, "windows": windows, "events": events, "events.rows": rows, **sections}
 
@@ -135,8 +135,8 @@ def _restore(operator: Windowed, state: Mapping[str, Any]) -> None:
         refs,
         counters,
     )
-    if operator.plan.has_python:
-        operator.python.restore(state, numbers.tolist())
+    if operator.logged:
+        operator.panes.restore(state, numbers.tolist())
     operator.arrived = arrived
 
 
