@@ -6,6 +6,7 @@
 #   make sanitize    the core part of the tests under AddressSanitizer and UBSan (ARGS="-k name" narrows it)
 #   make bench       the benchmarks that need nothing but Python
 #   make kafka-up    a Kafka broker on this machine (needs Java 17 and, once, Maven)    make kafka-down   and away with it
+#   make soak        10^8 events through windows and a pattern: memory stays flat (EVENTS=n)
 #   make build       the extension in place, optimised     make debug   the same with ASSERT and bounds checks
 #   make dist        sdist and wheel in dist/              make clean   all of the above undone
 
@@ -22,7 +23,7 @@ C_SOURCES := $(filter-out csrc/_core.c,$(wildcard csrc/*.c))
 BUILD_INPUTS := setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.pyx csrc/*.pxi csrc/*.pxd)
 SANITIZED := build/sanitize/lib
 
-.PHONY: all build debug test demo bench kafka-up kafka-down lint lint-c sanitize sanitize-build dist clean
+.PHONY: all build debug test demo bench soak kafka-up kafka-down lint lint-c sanitize sanitize-build dist clean
 all: build
 
 # --- set-up: two stamps, what is installed and what is compiled ---------------------------------------------------
@@ -62,6 +63,10 @@ kafka-up: $(VENV)/.installed
 
 kafka-down: $(VENV)/.installed
 	@$(BIN)/python -m tests.kafka.broker down
+
+EVENTS ?= 100000000
+soak: build
+	$(BIN)/python -m benches.soak --events $(EVENTS)
 
 lint: build lint-c
 	$(BIN)/ruff check .
