@@ -7,6 +7,7 @@ small, in the loop itself: `async for item in AsyncQueueSource(queue)`. Otherwis
 
 import asyncio
 import concurrent.futures
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar, Unpack
 
@@ -104,8 +105,9 @@ class AsyncQueueSource:
         self._keep(getter)
         if getter.cancelled() and not self._is_closed:
             raise asyncio.CancelledError
-        while self._queue is not None and not (self._queue.empty() or gather.has_ended or gather.is_ready):
-            gather.add(self._queue.get_nowait(), loop.time())
+        if self._queue is not None:
+            with contextlib.suppress(asyncio.QueueEmpty, *_ENDS):
+                gather.fill(self._queue.get_nowait, loop.time())
 
     async def _next(self) -> Any:
         try:

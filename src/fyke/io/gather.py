@@ -7,7 +7,7 @@ of arrival is the order of the items.
 
 import enum
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import pyarrow as pa
@@ -90,12 +90,17 @@ class Gather:
     def add(self, arrival: Any, now: float) -> None:
         """Take a row, a table, a Watermark, Idle(), END, or an error that the source shall raise in this place."""
         self._quiet_since = now
-        # Asked first: most rows are dicts.
+        # Asked first: most arrivals are dicts.
         is_row = type(arrival) is dict or not (
             is_table(arrival) or isinstance(arrival, Watermark | Idle | End | BaseException)
         )
         if is_row:
-            self._add_row(arrival, now)
+            if not self._rows:
+                self._oldest = now
+            self._rows.append(arrival)
+            self.n_arrived += 1
+            if len(self._rows) >= self.batch_size:
+                self._pack()
             return
         self._pack()
         self.n_arrived += 1
@@ -110,13 +115,10 @@ class Gather:
         else:
             self._add_table(arrival)
 
-    def _add_row(self, row: Any, now: float) -> None:
-        if not self._rows:
-            self._oldest = now
-        self._rows.append(row)
-        self.n_arrived += 1
-        if len(self._rows) >= self.batch_size:
-            self._pack()
+    def fill(self, get: Callable[[], Any], now: float) -> None:
+        """Take what `get` gives until an item is ready; what `get` raises when there is no more is passed on."""
+        while not (self._ready or self.has_ended):
+            self.add(get(), now)
 
     def _add_table(self, data: Any) -> None:
         try:
@@ -164,11 +166,6 @@ class Gather:
         if self._idle is not None and self._quiet_since is not None:
             due.append(self._quiet_since + self._idle)
         return max(0.0, min(due) - now) if due else None
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether `take` has an item."""
-        return bool(self._ready)
 
     def take(self) -> tuple[Item, int] | None:
         """Return the next item and how many arrivals are done with it; None: nothing is ready.

@@ -97,8 +97,7 @@ class QueueSource:
             else:
                 limit = NOTICE_SECONDS if wait is None else min(wait, NOTICE_SECONDS)
                 gather.add(self._queue.get(timeout=limit), time.monotonic())
-            while not (gather.has_ended or gather.is_ready):
-                gather.add(self._queue.get_nowait(), time.monotonic())
+            gather.fill(self._queue.get_nowait, time.monotonic())
         except queue.Empty:
             gather.tick(time.monotonic())
         except _SHUT_DOWN:

@@ -54,7 +54,10 @@ class Columns:
         Raises:
             DataError: something that is no row, or values that have no common type; names field, value and row.
         """
-        dicts = [as_dict(row, self._source, position) for position, row in enumerate(rows, first)]
+        dicts = [
+            row if type(row) is dict else as_dict(row, self._source, position)
+            for position, row in enumerate(rows, first)
+        ]
         for name in dict.fromkeys(name for row in dicts for name in row if self._wants(name)):
             self._types.setdefault(name, pa.null())
         columns = [self._column(name, [row.get(name) for row in dicts], first) for name in self._types]
