@@ -2,7 +2,7 @@
 
 A row a millisecond with disorder of a second. Of KEYS keys in use at a time a new one takes the place of an old one
 every KEY_EVENTS / KEYS rows, so that each is used for KEY_EVENTS rows and never again. The resident size and what the
-engine says it holds are read after every million; the run fails if they grow once a tenth is done, or if a key or a
+engine says it holds are read after every hundredth; the run fails if they grow once a tenth is done, or if a key or a
 window is left in the end.
 """
 
@@ -27,6 +27,7 @@ KEY_EVENTS = 1_000_000
 BATCH = 100_000
 DISORDER_MS = 1_000
 ALLOWED_GROWTH = 1.10
+SETTLED_EVENTS = 600_000
 HELD = ("keys", "windows", "groups", "timers", "held_rows", "partials", "held", "waiting", "segments")
 
 
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = dict.fromkeys(streams(), 0)
     early: tuple[float, int] | None = None
     held_mb, held = 0.0, 0
+    settled = min(events // 2, max(events // 10, SETTLED_EVENTS))
     began = time.monotonic()
     for first in range(0, events, BATCH):
         results = engine.push(rows(first, min(BATCH, events - first)))
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = first + BATCH
         if done % max(BATCH, events // 100 // BATCH * BATCH) == 0:
             held_mb, held = max(held_mb, resident_mb()), max(held, engine.statistics().bytes)
-            if early is None and done * 10 >= events:
+            if early is None and done >= settled:
                 early = (held_mb, held)
                 held_mb, held = 0.0, 0
     results = engine.flush()

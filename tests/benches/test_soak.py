@@ -6,7 +6,7 @@ from benches import soak
 
 
 def test_a_soak_holds_no_more_later_than_early_and_nothing_in_the_end(capsys):
-    assert soak.main(["--events", "1000000"]) == 0
+    assert soak.main(["--events", "1500000"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["left"] == {}
     assert report["late"] == 0
