@@ -210,6 +210,7 @@ cdef extern from "strict.h" nogil:
         uint64_t n_runs
     strict_key *strict_at(const strict_keys *s, uint32_t id)
     event_ref *strict_event(strict_key *k, uint32_t back)
+    void strict_trim(strict_keys *s)
     uint64_t strict_references(const strict_keys *s)
 
 cdef extern from "nfa.h" nogil:

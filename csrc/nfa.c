@@ -51,9 +51,11 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
     n->chunk_masks = alloc_zeroed(arena, VM_BLOCK * words * sizeof *n->chunk_masks);
     n->chunk_refs = alloc_zeroed(arena, VM_BLOCK * sizeof *n->chunk_refs);
     n->chunk_previous = alloc_zeroed(arena, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_previous);
+    n->chunk_keys = alloc_zeroed(arena, VM_BLOCK * sizeof *n->chunk_keys);
     n->chunk_hashes = alloc_zeroed(arena, VM_BLOCK * sizeof *n->chunk_hashes);
     n->chunk_slots = alloc_zeroed(arena, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_slots);
-    if (n->decisions == NULL || n->branching == NULL || n->open == NULL || n->chunk_hashes == NULL || n->chunk_slots == NULL || n->keyspaces == NULL || n->slots == NULL || n->heads == NULL || n->head_capacities == NULL ||
+    if (n->decisions == NULL || n->branching == NULL || n->open == NULL || n->chunk_keys == NULL || n->chunk_hashes == NULL ||
+        n->chunk_slots == NULL || n->keyspaces == NULL || n->slots == NULL || n->heads == NULL || n->head_capacities == NULL ||
         n->condition_values == NULL || n->condition_stamps == NULL || n->start_run == NULL || n->care == NULL ||
         n->chunk_masks == NULL || n->chunk_refs == NULL || n->chunk_previous == NULL) {
         return STATUS_NO_MEMORY;
@@ -121,6 +123,7 @@ void nfa_free(struct nfa *n)
     arena_free(a, n->chunk_masks, VM_BLOCK * words * sizeof *n->chunk_masks);
     arena_free(a, n->chunk_refs, VM_BLOCK * sizeof *n->chunk_refs);
     arena_free(a, n->chunk_previous, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_previous);
+    arena_free(a, n->chunk_keys, VM_BLOCK * sizeof *n->chunk_keys);
     arena_free(a, n->chunk_hashes, VM_BLOCK * sizeof *n->chunk_hashes);
     arena_free(a, n->chunk_slots, plan->n_keyspaces * VM_BLOCK * sizeof *n->chunk_slots);
     arena_free(a, n->out, (size_t)n->out_capacity * n->largest_run);

@@ -124,6 +124,7 @@ struct lag {
     struct timers timers; /* when an idle key's last event is forgotten */
     uint32_t columns[LAG_VALUES];
     uint32_t n_columns; /* 0: none, or more than the slots hold */
+    bool all_keyed;     /* the chunk's keys are known not to be null; never where keys expire */
 };
 
 struct nfa_options {
@@ -216,6 +217,8 @@ struct nfa {
     uint64_t *chunk_masks;
     struct event_ref *chunk_refs;
     struct event_ref *chunk_previous; /* per keyspace with a lag */
+    bool in_place;                    /* the rows of the chunk lie one after the other in one segment */
+    int64_t *chunk_keys;
     uint64_t *chunk_hashes;
     uint32_t *chunk_slots; /* per keyspace with a lag: the key's slot, alive for the whole chunk unless keys expire */
     uint64_t *lag_values;  /* of the rows' previous events, VM_BLOCK a column */

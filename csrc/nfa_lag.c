@@ -61,18 +61,6 @@ void nfa_lag_free(struct nfa *n)
 
 /* ------------------------------------------------------------------ remembering */
 
-static inline void keep_values(const struct nfa *n, const struct lag *lag, struct key_slot *s, struct event_ref event)
-{
-    const struct column *columns = n->events->segments[event.segment].columns;
-    s->last_nulls = 0;
-    for (uint32_t i = 0; i < lag->n_columns; i++) {
-        const struct column *c = &columns[lag->columns[i]];
-        const bool null = column_is_null(c, event.row);
-        s->last_values[i] = null ? 0 : ((const uint64_t *)c->data)[event.row];
-        s->last_nulls |= (uint64_t)null << i;
-    }
-}
-
 /* The key has an event to remember for the first time, or again. */
 static enum status begin_lag(struct nfa *n, uint32_t index, uint32_t slot, event_time_t time)
 {
@@ -89,18 +77,20 @@ static enum status begin_lag(struct nfa *n, uint32_t index, uint32_t slot, event
 static inline enum status remember(struct nfa *n, uint32_t index, uint32_t slot, event_time_t time, struct event_ref event,
                                    struct event_ref *previous)
 {
+    const struct lag *lag = &n->lags[index];
+    const struct column *columns = n->events->segments[event.segment].columns;
     struct key_slot *s = &n->keyspaces[index].slots[slot];
     *previous = s->last;
-    if (UNLIKELY(s->last.segment == NO_SEGMENT)) {
-        const enum status st = begin_lag(n, index, slot, time);
-        if (st != STATUS_OK) {
-            return st;
-        }
-    }
     s->last = event;
     s->last_time = time;
-    keep_values(n, &n->lags[index], s, event);
-    return STATUS_OK;
+    s->last_nulls = 0;
+    for (uint32_t i = 0; i < lag->n_columns; i++) {
+        const struct column *c = &columns[lag->columns[i]];
+        const bool null = column_is_null(c, event.row);
+        s->last_values[i] = null ? 0 : ((const uint64_t *)c->data)[event.row];
+        s->last_nulls |= (uint64_t)null << i;
+    }
+    return UNLIKELY(previous->segment == NO_SEGMENT) ? begin_lag(n, index, slot, time) : STATUS_OK;
 }
 
 enum status nfa_restore_last(struct nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, struct event_ref event)
@@ -149,33 +139,56 @@ enum status nfa_fire_lags(struct nfa *n, uint32_t index, event_time_t time)
 
 /* ------------------------------------------------------------------ a chunk of rows */
 
-/* The slots of a chunk's keys, made where there are none, into chunk_slots. */
+/* The integer keys of a chunk: where they lie, or gathered. `nulls`: some may be null. */
+static const int64_t *keys_of(struct nfa *n, const struct keyspace *space, const struct waiting *rows, uint32_t n_rows, bool *nulls)
+{
+    const struct column *c = &n->events->segments[rows[0].event.segment].columns[space->columns[0]];
+    *nulls = c->valid != NULL;
+    if (n->in_place) {
+        return (const int64_t *)c->data + rows[0].event.row;
+    }
+    for (uint32_t i = 0; i < n_rows; i++) {
+        c = &n->events->segments[rows[i].event.segment].columns[space->columns[0]];
+        *nulls |= c->valid != NULL;
+        n->chunk_keys[i] = ((const int64_t *)c->data)[rows[i].event.row];
+    }
+    return n->chunk_keys;
+}
+
+static enum status look_up(struct nfa *n, struct keyspace *space, const struct waiting *rows, uint32_t n_rows, uint32_t *slots)
+{
+    for (uint32_t i = 0; i < n_rows; i++) {
+        const enum status st = keyspace_slot(space, n->events, rows[i].event, true, &slots[i]);
+        if (st != STATUS_OK) {
+            return st;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* The slots of a chunk's keys, made where there are none, into chunk_slots. What a look-up touches is touched first for all rows, so that
+ * they need not wait for each other. */
 static enum status lag_slots(struct nfa *n, uint32_t index, const struct waiting *rows, uint32_t n_rows)
 {
     struct keyspace *space = &n->keyspaces[index];
     uint32_t *slots = n->chunk_slots + (size_t)index * VM_BLOCK;
-    if (!space->integer) {
-        for (uint32_t i = 0; i < n_rows; i++) {
-            const enum status st = keyspace_slot(space, n->events, rows[i].event, true, &slots[i]);
-            if (st != STATUS_OK) {
-                return st;
-            }
-        }
-        return STATUS_OK;
+    bool nulls = false;
+    const int64_t *keys = space->integer ? keys_of(n, space, rows, n_rows, &nulls) : NULL;
+    n->lags[index].all_keyed = keys != NULL && !nulls;
+    if (!n->lags[index].all_keyed) {
+        return look_up(n, space, rows, n_rows, slots);
     }
+    uint64_t *hashes = n->chunk_hashes;
     for (uint32_t i = 0; i < n_rows; i++) {
-        const struct column *c = &n->events->segments[rows[i].event.segment].columns[space->columns[0]];
-        n->chunk_hashes[i] = keyspace_hash(((const int64_t *)c->data)[rows[i].event.row]);
-        touch(keyspace_entry(space, n->chunk_hashes[i]));
+        hashes[i] = keyspace_hash(keys[i]);
+        slots[i] = *keyspace_entry(space, hashes[i]);
     }
     for (uint32_t i = 0; i < n_rows && space->n_slots > 0; i++) {
-        const uint32_t slot = *keyspace_entry(space, n->chunk_hashes[i]);
-        touch(&space->slots[slot - (slot != 0)]);
+        touch(&space->slots[slots[i] - (slots[i] != 0)]);
     }
     for (uint32_t i = 0; i < n_rows; i++) {
-        const struct column *c = &n->events->segments[rows[i].event.segment].columns[space->columns[0]];
-        slots[i] = keyspace_find(space, n->chunk_hashes[i], ((const int64_t *)c->data)[rows[i].event.row]);
-        if (UNLIKELY(slots[i] == NO_SLOT || column_is_null(c, rows[i].event.row))) {
+        slots[i] = keyspace_find(space, hashes[i], keys[i]);
+        if (UNLIKELY(slots[i] == NO_SLOT)) {
             const enum status st = keyspace_slot(space, n->events, rows[i].event, true, &slots[i]);
             if (st != STATUS_OK) {
                 return st;
@@ -183,22 +196,6 @@ static enum status lag_slots(struct nfa *n, uint32_t index, const struct waiting
         }
     }
     return STATUS_OK;
-}
-
-static bool ascending(const struct waiting *rows, uint32_t n_rows)
-{
-    for (uint32_t i = 1; i < n_rows; i++) {
-        if (rows[i].event.row != rows[i - 1].event.row + 1 || rows[i].event.segment != rows[0].event.segment) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Whether the rows lie one after the other in one segment, as they do when nothing was out of order. */
-static bool consecutive(const struct waiting *rows, uint32_t n_rows)
-{
-    return rows[n_rows - 1].event.row - rows[0].event.row == n_rows - 1 && ascending(rows, n_rows);
 }
 
 /* What the row's condition will read of the key's previous event, before remember() overwrites it. Returns whether any of it is null. */
@@ -217,51 +214,99 @@ static inline bool take_values(struct nfa *n, const struct lag *lag, const struc
 static void judge_chunk(struct nfa *n, uint32_t index, const struct waiting *rows, uint32_t n_rows, bool nulls)
 {
     const struct lag *lag = &n->lags[index];
-    const bool in_place = consecutive(rows, n_rows);
     struct vm_lag known[LAG_VALUES];
     for (uint32_t c = 0; c < lag->n_columns; c++) {
         known[c] = (struct vm_lag){lag->columns[c], n->lag_values + c * VM_BLOCK, nulls ? n->lag_nulls + c * VM_BLOCK : NULL};
     }
-    for (uint32_t i = 0; i < n_rows && !in_place; i++) {
+    for (uint32_t i = 0; i < n_rows && !n->in_place; i++) {
         n->chunk_refs[i] = rows[i].event;
     }
     const struct vm_input input = {.store = n->events, .segment = rows[0].event.segment, .first_row = rows[0].event.row,
-                                   .refs = in_place ? NULL : n->chunk_refs,
+                                   .refs = n->in_place ? NULL : n->chunk_refs,
                                    .prev_refs = n->chunk_previous + (size_t)index * VM_BLOCK, .lags = known, .n_lags = lag->n_columns};
     const struct plan *plan = n->plan;
     vm_run(&n->vm, plan, &plan->programs[plan->keyspaces[index].lag_program], &input, n_rows, n->chunk_masks, plan->mask_words);
 }
 
-/* The rows become their keys' latest events; the references on those before go to chunk_previous. */
-enum status nfa_lag_chunk(struct nfa *n, uint32_t index, const struct waiting *rows, uint32_t n_rows)
+/* One column without nulls, rows in place, each with a key that stays: nothing is left to decide per row. */
+static enum status remember_plainly(struct nfa *n, uint32_t index, const struct waiting *rows, uint32_t n_rows, bool *nulls)
+{
+    const uint32_t segment = rows[0].event.segment;
+    const uint32_t first = rows[0].event.row;
+    const uint64_t *values = (const uint64_t *)n->events->segments[segment].columns[n->lags[index].columns[0]].data + first;
+    const uint32_t *slots = n->chunk_slots + (size_t)index * VM_BLOCK;
+    struct event_ref *previous = n->chunk_previous + (size_t)index * VM_BLOCK;
+    struct key_slot *all = n->keyspaces[index].slots;
+    uint64_t *before = n->lag_values;
+    uint8_t *before_null = n->lag_nulls;
+    uint8_t null = 0;
+    event_retain_many(n->events, segment, n_rows);
+    for (uint32_t i = 0; i < n_rows; i++) {
+        struct key_slot *s = &all[slots[i]];
+        previous[i] = s->last;
+        before[i] = s->last_values[0];
+        before_null[i] = s->last_nulls & 1;
+        null |= before_null[i];
+        s->last = (struct event_ref){segment, first + i};
+        s->last_time = rows[i].time;
+        s->last_values[0] = values[i];
+        s->last_nulls = 0;
+        if (UNLIKELY(previous[i].segment == NO_SEGMENT)) {
+            const enum status st = begin_lag(n, index, slots[i], rows[i].time);
+            if (st != STATUS_OK) {
+                return st;
+            }
+        }
+    }
+    *nulls = null != 0;
+    return STATUS_OK;
+}
+
+static enum status remember_all(struct nfa *n, uint32_t index, const struct waiting *rows, uint32_t n_rows, bool *nulls)
 {
     struct keyspace *space = &n->keyspaces[index];
     struct event_ref *previous = n->chunk_previous + (size_t)index * VM_BLOCK;
     uint32_t *slots = n->chunk_slots + (size_t)index * VM_BLOCK;
-    const struct lag *lag = &n->lags[index];
     const bool expires = n->options.key_ttl > 0;
-    bool nulls = false;
-    enum status st = expires ? STATUS_OK : lag_slots(n, index, rows, n_rows);
+    enum status st = STATUS_OK;
     for (uint32_t i = 0; i < n_rows && st == STATUS_OK; i++) {
-        if (UNLIKELY(expires)) {
+        if (expires) {
             st = nfa_fire_lags(n, index, rows[i].time);
             if (st == STATUS_OK) {
                 st = keyspace_slot(space, n->events, rows[i].event, true, &slots[i]);
             }
             if (st != STATUS_OK) {
-                break;
+                return st;
             }
         }
-        const bool has_key = LIKELY(slots[i] < NOT_LOOKED_UP);
-        nulls |= take_values(n, lag, has_key ? &space->slots[slots[i]] : NULL, i);
+        const bool has_key = slots[i] < NOT_LOOKED_UP;
+        *nulls |= take_values(n, &n->lags[index], has_key ? &space->slots[slots[i]] : NULL, i);
         previous[i].segment = NO_SEGMENT;
         if (has_key) {
             event_retain(n->events, rows[i].event.segment);
             st = remember(n, index, slots[i], rows[i].time, rows[i].event, &previous[i]);
         }
-        if (UNLIKELY(expires || (slots[i] == KEY_NULL && !n->single))) {
+        if (expires || (slots[i] == KEY_NULL && !n->single)) {
             slots[i] = NOT_LOOKED_UP; /* the key may be gone when its row's turn comes; a missing one is counted then */
         }
+    }
+    return st;
+}
+
+static bool is_plain(const struct nfa *n, uint32_t index, const struct waiting *rows)
+{
+    const struct lag *lag = &n->lags[index];
+    return n->in_place && lag->all_keyed && lag->n_columns == 1 &&
+           n->events->segments[rows[0].event.segment].columns[lag->columns[0]].valid == NULL;
+}
+
+enum status nfa_lag_chunk(struct nfa *n, uint32_t index, const struct waiting *rows, uint32_t n_rows)
+{
+    bool nulls = false;
+    enum status st = n->options.key_ttl > 0 ? STATUS_OK : lag_slots(n, index, rows, n_rows);
+    if (st == STATUS_OK) {
+        st = is_plain(n, index, rows) ? remember_plainly(n, index, rows, n_rows, &nulls)
+                                      : remember_all(n, index, rows, n_rows, &nulls);
     }
     if (st == STATUS_OK && n->plan->keyspaces[index].lag_program != NO_PROGRAM) {
         judge_chunk(n, index, rows, n_rows, nulls);
@@ -272,9 +317,15 @@ enum status nfa_lag_chunk(struct nfa *n, uint32_t index, const struct waiting *r
 void nfa_lag_release(struct nfa *n, uint32_t index, uint32_t n_rows)
 {
     const struct event_ref *previous = n->chunk_previous + (size_t)index * VM_BLOCK;
-    for (uint32_t i = 0; i < n_rows; i++) {
-        if (previous[i].segment != NO_SEGMENT) {
-            event_release(n->events, previous[i].segment);
+    for (uint32_t i = 0; i < n_rows;) {
+        const uint32_t segment = previous[i].segment;
+        uint32_t same = i + 1;
+        while (same < n_rows && previous[same].segment == segment) {
+            same++;
         }
+        if (segment != NO_SEGMENT) {
+            event_release_many(n->events, segment, same - i);
+        }
+        i = same;
     }
 }

@@ -182,16 +182,36 @@ static enum status step_single(struct nfa *n, const struct waiting *rows, uint32
     return STATUS_OK;
 }
 
+/* Whether the rows lie one after the other in one segment, as they do when nothing was out of order. */
+static bool consecutive(const struct waiting *rows, uint32_t n_rows)
+{
+    const struct event_ref first = rows[0].event;
+    bool same = rows[n_rows - 1].event.row - first.row == n_rows - 1;
+    for (uint32_t i = 0; i < n_rows && same; i++) {
+        same = rows[i].event.segment == first.segment && rows[i].event.row == first.row + i;
+    }
+    return same;
+}
+
+static void copy_masks(struct nfa *n, const struct waiting *rows, uint32_t n_rows)
+{
+    const size_t words = n->plan->mask_words;
+    if (n->in_place) {
+        const struct segment *g = &n->events->segments[rows[0].event.segment];
+        memcpy(n->chunk_masks, g->masks + rows[0].event.row * words, n_rows * words * sizeof *g->masks);
+        return;
+    }
+    for (uint32_t i = 0; i < n_rows; i++) {
+        const struct segment *g = &n->events->segments[rows[i].event.segment];
+        memcpy(n->chunk_masks + i * words, g->masks + rows[i].event.row * words, words * sizeof *g->masks);
+    }
+}
+
 static enum status step_chunk(struct nfa *n, const struct waiting *rows, uint32_t n_rows)
 {
     const struct plan *plan = n->plan;
-    const size_t words = plan->mask_words;
-    for (uint32_t i = 0; i < n_rows; i++) {
-        const struct segment *g = &n->events->segments[rows[i].event.segment];
-        for (size_t w = 0; w < words; w++) {
-            n->chunk_masks[i * words + w] = g->masks[rows[i].event.row * words + w];
-        }
-    }
+    n->in_place = consecutive(rows, n_rows);
+    copy_masks(n, rows, n_rows);
     for (uint32_t k = 0; k < plan->n_keyspaces; k++) {
         if (plan->keyspaces[k].needs_lag) {
             const enum status st = nfa_lag_chunk(n, k, rows, n_rows);
@@ -220,10 +240,13 @@ static enum status step_chunk(struct nfa *n, const struct waiting *rows, uint32_
     return STATUS_OK;
 }
 
+/* Few enough that what all of them touch stays in the nearest cache, many enough for what is done once a chunk to cost little. */
+#define CHUNK 128U
+
 enum status nfa_step_rows(struct nfa *n, const struct waiting *rows, uint32_t n_rows)
 {
-    for (uint32_t i = 0; i < n_rows; i += VM_BLOCK) {
-        const enum status st = step_chunk(n, rows + i, n_rows - i < VM_BLOCK ? n_rows - i : VM_BLOCK);
+    for (uint32_t i = 0; i < n_rows; i += CHUNK) {
+        const enum status st = step_chunk(n, rows + i, n_rows - i < CHUNK ? n_rows - i : CHUNK);
         if (st != STATUS_OK) {
             return st;
         }

@@ -167,13 +167,13 @@ event_time_t nfa_strict_deadline(const struct nfa *n, uint32_t id)
 {
     struct strict_key *k = strict_at(&n->strict, id);
     event_time_t deadline = TIME_MAX;
-    for (uint32_t bit = 0; bit < k->n_events; bit++) {
+    for (uint32_t bit = 0; bit < bits_length(k->bits); bit++) {
         if ((k->bits >> bit) & 1) {
             const event_time_t d = run_deadline(n, k, bit);
             deadline = d < deadline ? d : deadline;
         }
     }
-    if (n->options.key_ttl > 0 && k->n_events > 0) {
+    if (n->options.key_ttl > 0 && k->bits != 0) {
         const event_time_t forgotten = deadline_after(newest_time(n, k), n->options.key_ttl);
         deadline = forgotten < deadline ? forgotten : deadline;
     }
@@ -286,16 +286,21 @@ enum status nfa_strict_step(struct nfa *n, uint32_t pattern, uint32_t slot, uint
     return step(n, pattern, &n->sequences[pattern], slot, taken);
 }
 
-enum status nfa_strict_single(struct nfa *n, const struct waiting *rows, uint32_t n_rows)
+/* Reads the records of the next rows' keys ahead. */
+static inline void warm(const struct nfa *n, const uint32_t *slots, uint32_t n_rows)
+{
+    for (uint32_t i = 0; i < n_rows; i++) {
+        const uint32_t head = slots[i] < NOT_LOOKED_UP ? head_of(n, 0, slots[i]) : 0;
+        touch(strict_at(&n->strict, head - (head != 0)));
+    }
+}
+
+static enum status careful_single(struct nfa *n, const struct waiting *rows, uint32_t n_rows, const uint32_t *slots)
 {
     const struct sequence *q = &n->sequences[0];
-    const uint32_t *slots = n->chunk_slots + (size_t)n->plan->patterns[0].keyspace * VM_BLOCK;
     for (uint32_t i = 0; i < n_rows; i++) {
         if (i % AHEAD == 0 && n->strict.n_live > 0) {
-            for (uint32_t a = i; a < n_rows && a < i + AHEAD; a++) {
-                const uint32_t head = slots[a] < NOT_LOOKED_UP ? head_of(n, 0, slots[a]) : 0;
-                touch(strict_at(&n->strict, head - (head != 0)));
-            }
+            warm(n, slots + i, n_rows - i < AHEAD ? n_rows - i : AHEAD);
         }
         enum status st = nfa_enter_row(n, &rows[i], i);
         if (UNLIKELY(st != STATUS_OK)) {
@@ -313,6 +318,93 @@ enum status nfa_strict_single(struct nfa *n, const struct waiting *rows, uint32_
     return STATUS_OK;
 }
 
+/* Events that rings let go, of one segment after the other, as they nearly always are: given back by the number. */
+struct gone {
+    uint32_t segment;
+    uint32_t n;
+};
+
+static inline void let_go(struct nfa *n, struct gone *gone, uint32_t segment)
+{
+    if (segment != gone->segment) {
+        if (gone->n > 0) {
+            event_release_many(n->events, gone->segment, gone->n);
+        }
+        *gone = (struct gone){segment, 0};
+    }
+    gone->n++;
+}
+
+/* No runs end by time, nothing is bounded, rows lie in place, and all keys have slots: the step inline where a record stays open, and
+ * step() where one opens or closes or a match is complete. */
+static enum status plain_single(struct nfa *n, const struct waiting *rows, uint32_t n_rows, const uint32_t *slots)
+{
+    const struct sequence *q = &n->sequences[0];
+    const struct decision *d = &q->decision;
+    const uint32_t words = n->plan->mask_words;
+    const uint64_t *masks = n->chunk_masks + d->word;
+    const uint32_t last = 1U << (q->n_places - 1);
+    const uint64_t order = n->order;
+    struct strict_keys *strict = &n->strict;
+    struct gone gone = {UINT32_MAX, 0};
+    uint32_t n_kept = 0;
+    uint64_t n_begun = 0;
+    enum status st = nfa_reserve_heads(n, 0, n->keyspaces[n->plan->patterns[0].keyspace].n_slots);
+    if (st != STATUS_OK) {
+        return st;
+    }
+    const uint32_t *heads = n->heads[0];
+    event_retain_many(n->events, rows[0].event.segment, n_rows);
+    for (uint32_t i = 0; i < n_rows; i++) {
+        if (i % AHEAD == 0 && strict->n_live > 0) {
+            warm(n, slots + i, n_rows - i < AHEAD ? n_rows - i : AHEAD);
+        }
+        const uint32_t taken = q->taken_by[(masks[(size_t)i * words] >> d->shift) & d->adjacent];
+        const uint32_t head = heads[slots[i]];
+        if (LIKELY(head != 0)) {
+            struct strict_key *k = strict_at(strict, head - 1);
+            const uint32_t bits = (k->bits << 1 | 1) & taken;
+            if (LIKELY(bits != 0 && (bits & last) == 0)) {
+                const uint32_t n_runs = bits_set(bits);
+                n_begun += n_runs;
+                n_begun -= k->n_runs;
+                k->n_runs = (uint8_t)n_runs;
+                k->bits = bits;
+                const struct event_ref old = strict_push(k, rows[i].event);
+                if (old.segment != UINT32_MAX) {
+                    let_go(n, &gone, old.segment);
+                }
+                n_kept++;
+                continue;
+            }
+        } else if ((taken & 1) == 0) {
+            continue;
+        }
+        n->order = order + i;
+        st = nfa_enter_row(n, &rows[i], i);
+        if (st == STATUS_OK) {
+            st = step(n, 0, q, slots[i], taken);
+        }
+        if (UNLIKELY(st != STATUS_OK)) {
+            return nfa_fail_row(n, st, 0);
+        }
+    }
+    strict->n_runs += n_begun;
+    let_go(n, &gone, UINT32_MAX);
+    event_release_many(n->events, rows[0].event.segment, n_rows - n_kept);
+    n->order = order + n_rows - 1;
+    return nfa_enter_row(n, &rows[n_rows - 1], n_rows - 1);
+}
+
+enum status nfa_strict_single(struct nfa *n, const struct waiting *rows, uint32_t n_rows)
+{
+    const struct sequence *q = &n->sequences[0];
+    const uint32_t *slots = n->chunk_slots + (size_t)n->plan->patterns[0].keyspace * VM_BLOCK;
+    const struct lag *lag = &n->lags[n->plan->patterns[0].keyspace];
+    const bool plain = n->in_place && lag->all_keyed && !q->waits && !n->bounded && q->decision.adjacent != 0;
+    return plain ? plain_single(n, rows, n_rows, slots) : careful_single(n, rows, n_rows, slots);
+}
+
 /* ------------------------------------------------------------------ deadlines */
 
 enum status nfa_strict_fire(struct nfa *n, uint32_t id, event_time_t deadline)
@@ -324,7 +416,7 @@ enum status nfa_strict_fire(struct nfa *n, uint32_t id, event_time_t deadline)
     const uint32_t cause = overdue ? CAUSE_AFTER : CAUSE_TIME;
     const uint64_t cause_value = overdue ? event_position(n->events, *strict_event(k, 0)) : (uint64_t)deadline;
     uint32_t bits = k->bits;
-    for (uint32_t bit = k->n_events; bit-- > 0;) {
+    for (uint32_t bit = bits_length(bits); bit-- > 0;) {
         if (!((bits >> bit) & 1) || run_deadline(n, k, bit) > deadline) {
             continue;
         }
@@ -363,7 +455,7 @@ enum status nfa_strict_unpack(struct nfa *n, uint32_t id, struct keyed *out)
     void *runs = NULL;
     const enum status st = arena_reserve(n->arena, &runs, &out->runs_capacity, k->n_runs, sizeof *out->runs);
     out->runs = runs;
-    for (uint32_t bit = k->n_events; bit-- > 0 && st == STATUS_OK;) {
+    for (uint32_t bit = bits_length(k->bits); bit-- > 0 && st == STATUS_OK;) {
         if (!((k->bits >> bit) & 1)) {
             continue;
         }

@@ -46,6 +46,14 @@ void strict_close(struct strict_keys *s, uint32_t id)
     s->n_live--;
 }
 
+void strict_trim(struct strict_keys *s)
+{
+    for (uint32_t i = 0; i < s->n_records; i++) {
+        struct strict_key *k = strict_at(s, i);
+        strict_shrink(s, k, bits_length(k->bits));
+    }
+}
+
 uint64_t strict_references(const struct strict_keys *s)
 {
     uint64_t n = 0;
@@ -63,8 +71,8 @@ const char *strict_check(const struct strict_keys *s)
         struct strict_key *k = strict_at(s, i);
         n_runs += k->n_runs;
         n_live += k->bits != 0;
-        if (k->n_runs != bits_set(k->bits) || k->n_events != bits_length(k->bits)) {
-            return "a strict sequence holds other events than its runs have taken";
+        if (k->n_runs != bits_set(k->bits) || k->n_events < bits_length(k->bits) || (k->bits == 0 && k->n_events > 0)) {
+            return "a strict sequence holds fewer events than its runs, or some without a run";
         }
         if (k->bits != 0 && (k->n_events > k->capacity || k->newest >= k->capacity)) {
             return "the events of a strict sequence lie outside its ring";

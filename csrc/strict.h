@@ -7,8 +7,9 @@
  *   bit 2: a run that holds    e5 e6 e7
  *
  * This is the Shift-And automaton (Baeza-Yates and Gonnet, 1992, "A new approach to text searching"). Beside the bits a record holds the
- * events of the oldest run, in a ring: those of the others are its last ones. Records of all such patterns lie in one pool, of one
- * size, found by their number; they own a reference on each event they hold.
+ * key's last events in a ring, from the first event of the oldest run on; older ones stay until their place is needed, or until
+ * strict_trim, so that a step need not ask which runs ended. Records of all such patterns lie in one pool, of one size, found by their
+ * number; they own a reference on each event they hold.
  */
 #ifndef FYKE_STRICT_H
 #define FYKE_STRICT_H
@@ -19,7 +20,7 @@ struct strict_key {
     uint32_t bits; /* 0: a free record */
     uint8_t capacity; /* of the ring: an event less than a match has */
     uint8_t newest;   /* place in the ring */
-    uint8_t n_events; /* held: as many as the highest bit says */
+    uint8_t n_events; /* held: at least as many as the highest bit says */
     uint8_t n_runs;   /* bits set */
     uint32_t pattern;
     uint32_t slot; /* in the pattern's keyspace; a free record links the next one here, + 1 */
@@ -47,6 +48,8 @@ void strict_free(struct strict_keys *s);
 MUST_CHECK enum status strict_open(struct strict_keys *s, uint32_t pattern, uint32_t slot, uint32_t n_places, uint64_t birth, uint32_t *id);
 /* Takes back a record without runs. */
 void strict_close(struct strict_keys *s, uint32_t id);
+/* Lets go of the events that no run holds any more; walks all records. */
+void strict_trim(struct strict_keys *s);
 /* References on events, of all records; walks them. */
 uint64_t strict_references(const struct strict_keys *s);
 /* The invariants in words; NULL if they hold. Walks everything. */
@@ -86,36 +89,45 @@ static inline void strict_shrink(struct strict_keys *s, struct strict_key *k, ui
     }
 }
 
-static inline void strict_count(struct strict_keys *s, struct strict_key *k, uint32_t bits)
+/* Only these runs are left. */
+static inline void strict_keep(struct strict_keys *s, struct strict_key *k, uint32_t bits)
 {
     const uint32_t n_runs = bits_set(bits);
     s->n_runs += n_runs;
     s->n_runs -= k->n_runs;
     k->n_runs = (uint8_t)n_runs;
     k->bits = bits;
+    if (UNLIKELY(bits == 0)) {
+        strict_shrink(s, k, 0);
+    }
+}
+
+/* Puts the key's next event into the ring; the record takes over a reference on it. Returns the event that had to go, whose reference is
+ * the caller's; segment UINT32_MAX: none had to. */
+static inline struct event_ref strict_push(struct strict_key *k, struct event_ref event)
+{
+    struct event_ref gone = {UINT32_MAX, 0};
+    k->newest = (uint8_t)(k->newest + 1U == k->capacity ? 0 : k->newest + 1U);
+    if (LIKELY(k->n_events == k->capacity)) {
+        gone = k->events[k->newest];
+    } else {
+        k->n_events++;
+    }
+    k->events[k->newest] = event;
+    return gone;
 }
 
 /* The key's next event: these runs are left of the step, those of bit 0 on hold it. */
 static inline void strict_step(struct strict_keys *s, struct strict_key *k, uint32_t bits, struct event_ref event)
 {
-    const uint32_t n = bits_length(bits);
-    strict_count(s, k, bits);
-    if (n == 0) {
-        strict_shrink(s, k, 0);
-        return;
+    strict_keep(s, k, bits);
+    if (bits != 0) {
+        event_retain(s->store, event.segment);
+        const struct event_ref gone = strict_push(k, event);
+        if (gone.segment != UINT32_MAX) {
+            event_release(s->store, gone.segment);
+        }
     }
-    strict_shrink(s, k, n - 1);
-    k->newest = (uint8_t)(k->newest + 1U == k->capacity ? 0 : k->newest + 1U);
-    k->events[k->newest] = event;
-    event_retain(s->store, event.segment);
-    k->n_events++;
-}
-
-/* Between events: only these runs stay. */
-static inline void strict_keep(struct strict_keys *s, struct strict_key *k, uint32_t bits)
-{
-    strict_count(s, k, bits);
-    strict_shrink(s, k, bits_length(bits));
 }
 
 #endif

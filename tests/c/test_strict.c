@@ -38,9 +38,10 @@ static void check_same(const struct strict_keys *s)
         }
         n_live++;
         n_runs += n_model[key];
-        n_events += model[key][0].n;
         struct strict_key *k = strict_at(s, ids[key]);
-        CHECK(k->bits == model_bits(key) && k->slot == key && k->n_runs == n_model[key] && k->n_events == model[key][0].n);
+        n_events += k->n_events;
+        CHECK(k->bits == model_bits(key) && k->slot == key && k->n_runs == n_model[key]);
+        CHECK(k->n_events >= model[key][0].n && k->n_events < n_places);
         for (uint32_t i = 0; i < n_model[key]; i++) {
             const struct model_run *run = &model[key][i];
             for (uint32_t back = 0; back < run->n; back++) {
@@ -142,6 +143,13 @@ static void test(void)
     for (uint32_t row = 0; row < 400; row++) {
         if (random_below(10) == 0) {
             keep(&s);
+        } else if (random_below(50) == 0) {
+            strict_trim(&s);
+            uint64_t needed = 0;
+            for (uint32_t key = 0; key < KEYS; key++) {
+                needed += n_model[key] > 0 ? model[key][0].n : 0;
+            }
+            CHECK(strict_references(&s) == needed);
         } else {
             push(&s, row);
         }
