@@ -13,4 +13,5 @@ include "joins.pxi"     # what operators of two inputs share
 include "join_interval.pxi"
 include "join_asof.pxi"
 include "join_latest.pxi"
+include "join_panes.pxi"
 include "sliding.pxi"    # a window for each row

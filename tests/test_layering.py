@@ -134,7 +134,7 @@ C_LAYERS = [
     ["event_store", "plan", "timers", "window_groups", "window_spec", "exact", "agg_log"],
     ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results", "arrivals", "strict"],
     ["key_columns"],
-    ["nfa", "join_interval", "join_asof", "join_latest", "sliding", "windows"],
+    ["nfa", "join_interval", "join_asof", "join_latest", "join_panes", "sliding", "windows"],
 ]
 # A module in several files: they share its header.
 C_PARTS = {

@@ -77,7 +77,9 @@ def run(operator, feed, cuts=(), start=0, check=True):
             operator.check()
             before = marks[-1][1] if marks else START
             judged = out.results.marks.under(out.results.origins, before)
-            assert (out.results.times > judged).all(), "a result is late"
+            rows_out = out.results.rows
+            final = rows_out["final"].to_numpy(zero_copy_only=False) if "final" in rows_out.schema.names else True
+            assert ((out.results.times > judged) | ~np.bool_(final)).all(), "a result is late"
         assert out.results.rows.schema == operator.schema
         found = out.results
         rows += list(zip(found.origins.tolist(), found.times.tolist(), values(found.rows), strict=True))

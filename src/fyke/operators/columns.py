@@ -19,7 +19,7 @@ from fyke._core import Segment
 from fyke.errors import SchemaError
 from fyke.operators.sides import NONE, Sides, rows_of
 
-__all__ = ["Columns"]
+__all__ = ["Columns", "converted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,19 @@ class Columns:
         sides: of the join.
         suffix: what a right column gets whose name is there on the left.
         without: names of columns of each side that are left out.
+        taken: names that are taken already.
 
     Raises:
-        SchemaError: a name with the suffix is taken as well.
+        SchemaError: a left column has a name that is taken, or a right one even with the suffix.
     """
 
-    def __init__(self, sides: Sides, suffix: str, without: tuple[Sequence[str], Sequence[str]] = ((), ())) -> None:
+    def __init__(
+        self,
+        sides: Sides,
+        suffix: str,
+        without: tuple[Sequence[str], Sequence[str]] = ((), ()),
+        taken: Sequence[str] = (),
+    ) -> None:
         left, right = sides.left, sides.right
         once = {
             one.name: other.name
@@ -59,18 +66,23 @@ class Columns:
                 continue
             other = right.schema.get_field_index(once[field.name]) if field.name in once else -1
             self.columns.append(_Column(field.name, field.type, 0, place, other))
-        there = [column.name for column in self.columns]
-        taken = set(there)
+        for column in self.columns:
+            if column.name in taken:
+                raise SchemaError(
+                    f'column "{column.name}" of the left side: that name is taken in the result; rename it'
+                )
+        there = [*taken, *(column.name for column in self.columns)]
+        named = set(there)
         for place, field in enumerate(right.schema):
             if field.name in once.values() or field.name in without[1]:
                 continue
             name = field.name + suffix if field.name in there else field.name
-            if name in taken:
+            if name in named:
                 raise SchemaError(
                     f'column "{field.name}" of the right side: "{name}" is there already; choose another suffix '
                     f"than {suffix!r}, or rename it"
                 )
-            taken.add(name)
+            named.add(name)
             self.columns.append(_Column(name, field.type, 1, place))
         self.schema = pa.schema([(column.name, column.type) for column in self.columns])
 
@@ -94,12 +106,13 @@ class Columns:
             values = parts[column.side].column(column.place)
             if column.else_place >= 0 and alone.any():
                 other = parts[1].column(column.else_place)
-                values = pc.if_else(pa.array(alone), _as(other, column.type), values)
+                values = pc.if_else(pa.array(alone), converted(other, column.type), values)
             arrays.append(values)
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def _as(values: pa.Array, type_: pa.DataType) -> pa.Array:
+def converted(values: pa.Array, type_: pa.DataType) -> pa.Array:
+    """Give values as those of another type for the same values (text, bytes or numbers of another width)."""
     if values.type == type_:
         return values
     if pa.types.is_dictionary(values.type):

@@ -144,7 +144,7 @@ class Sides:
             state[f"{side.name}.rows"] = pa.RecordBatch.from_pydict(columns)
         return {"arrived": self.arrived, "merge": self.merge.export()}, state
 
-    def restore(self, meta: Mapping[str, Any], state: State) -> list[tuple[Segment, Flags]]:
+    def restore(self, meta: Mapping[str, Any], state: Mapping[str, Any]) -> list[tuple[Segment, Flags]]:
         """Read what export gave: a Segment of each side's held rows, and their flags."""
         self.merge.restore(meta["merge"])
         self.arrived = natural(meta, "arrived")
