@@ -16,8 +16,8 @@ from typing import TextIO
 
 from tests.oracle import PROFILES
 
-from .cases import CORPORA, KINDS, Case, NotACorpus, kind_of, read
-from .kinds import ALL_RULES, ENGINE_KINDS, Matcher, Outcome, by_engine, kind_for
+from .cases import CORPORA, Case, NotACorpus, read
+from .kinds import ALL_RULES, Matcher, Outcome, by_engine, engine_runs, kind_for
 
 SHOWN = 4  # lines per disagreement, and ids per rule, unless everything is asked for
 
@@ -114,9 +114,9 @@ def run(files: Iterable[Path], matcher: Matcher, profile: str) -> Report:
 
 
 def default_corpora(matcher: str) -> list[Path]:
-    """Return the corpora that come with the tests, as far as the matcher runs their kind."""
-    kinds = ENGINE_KINDS if matcher == "engine" else KINDS
-    return [path for path in sorted(CORPORA.glob("*.jsonl.gz")) if kind_of(next(read(path))) in kinds]
+    """Return the corpora that come with the tests, as far as the matcher runs them."""
+    paths = sorted(CORPORA.glob("*.jsonl.gz"))
+    return [path for path in paths if matcher == "oracle" or all(map(engine_runs, read(path)))]
 
 
 def main(arguments: list[str] | None = None, out: TextIO | None = None) -> int:

@@ -11,6 +11,8 @@ import pytest
 from tests import window_notation
 from tests.conformance import join_cases, window_cases
 from tests.conformance.join_adapter import run_join_on_engine
+from tests.conformance.kinds import engine_runs
+from tests.conformance.window_adapter import detailed_on_engine
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "semantics.md"
@@ -65,13 +67,17 @@ def test_there_are_examples() -> None:
     assert len(EXAMPLES) > 60
 
 
-def intervals(cases: list[Written]) -> list[Written]:
-    return [written for written in cases if written[1].startswith("interval")]
+def by_engine(case: dict[str, Any]) -> Any:
+    return run_join_on_engine(case) if "join" in case else detailed_on_engine(case)
 
 
-@pytest.mark.parametrize("written", intervals(DEVIATIONS + EXAMPLES), ids=lambda written: written[1])
+def for_engine(cases: list[Written]) -> list[Written]:
+    return [written for written in cases if engine_runs(window_notation.case(written[1]))]
+
+
+@pytest.mark.parametrize("written", for_engine(DEVIATIONS + EXAMPLES), ids=lambda written: written[1])
 def test_engine(written: Written) -> None:
-    check(written, "fyke", run_join_on_engine)
+    check(written, "fyke", by_engine)
 
 
 @pytest.mark.parametrize("written", DEVIATIONS, ids=lambda written: f"{written[0]}: {written[1]}")
