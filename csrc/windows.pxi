@@ -210,7 +210,7 @@ cdef class WindowCore:
             "rows": w.counters.rows, "late": w.counters.aside[<int> ASIDE_LATE], "no_window": w.counters.aside[<int> ASIDE_NO_WINDOW],
             "null_keys": w.counters.aside[<int> ASIDE_NULL_KEY], "no_gaps": w.counters.aside[<int> ASIDE_NO_GAP],
             "results": w.counters.results, "opened": w.counters.opened, "overflows": w.result_values.overflows,
-            "windows": w.n_open, "keys": w.keys.n_keys - w.n_idle, "groups": w.groups.n_live, "timers": w.timers.n,
+            "windows": w.n_open, "keys": w.keys.n_keys - w.n_idle, "groups": w.groups.n_live, "timers": w.timers.n, "dictionary": w.keys.n_keys,
             "bytes": self.arena.bytes_used,
         }
 

@@ -4,15 +4,14 @@
 /* ------------------------------------------------------------------ put back */
 
 /* The window of the grid with these bounds; false if there is none. Bounds beyond the range of times are cut off there, so that several
- * windows begin at the first time. */
+ * windows begin at the first time: then the end tells them apart. */
 static bool number_in_grid(const struct windows *w, struct span bounds, int64_t *number)
 {
     const struct grid *g = &w->spec.grid;
-    *number = grid_number(g, bounds.start);
-    struct span s = grid_span(g, *number);
-    while (s.start == bounds.start && s.end > bounds.end && *number > INT64_MIN) {
-        s = grid_span(g, --*number);
-    }
+    *number = bounds.start == TIME_MIN && g->zone.n == 0
+                  ? floor_div_wide((__int128)bounds.end - g->size - g->offset, g->slide)
+                  : grid_number(g, bounds.start);
+    const struct span s = grid_span(g, *number);
     return s.start == bounds.start && s.end == bounds.end;
 }
 
@@ -31,7 +30,7 @@ static bool fits(const struct windows *w, struct span bounds, const struct windo
     case WINDOW_COUNT:
         return before == NULL && bounds.start == 1 && bounds.end > 0 && bounds.end < size;
     case WINDOW_SLIDING_COUNT:
-        return bounds.start >= 1 && bounds.end >= 0 && (before == NULL || before->end < bounds.start);
+        return bounds.start >= 1 && bounds.start - 1 <= bounds.end && bounds.end < INT64_MAX / 2 && (before == NULL || before->end == bounds.start - 1);
     case WINDOW_GLOBAL:
         return before == NULL && bounds.start == TIME_MIN && bounds.end == TIME_MAX;
     }
@@ -47,6 +46,20 @@ static bool fires_well(const struct windows *w, const struct window *p, const st
         return record->fire == NEVER && !record->armed;
     }
     return (record->fire != NEVER || !record->armed) && (record->fire == NEVER || !window_spec_timed(&w->spec) || record->fire < p->end);
+}
+
+/* Windows of rows hold as many as their bounds say; of slices only the newest can be empty, and then it is the only one. */
+static bool holds_well(const struct windows *w, const struct window *p)
+{
+    const uint64_t rows = agg_rows(window_contents(p));
+    if (w->spec.kind == WINDOW_SLIDING_COUNT && rows == 0) {
+        return p->next == NO_WINDOW;
+    }
+    if (w->spec.kind != WINDOW_COUNT && w->spec.kind != WINDOW_SLIDING_COUNT) {
+        return true;
+    }
+    const struct window *older = p->next == NO_WINDOW ? NULL : window_at(w, p->next - 1);
+    return rows == (uint64_t)(p->end - p->start + 1) && (older == NULL || agg_rows(window_contents(older)) > 0);
 }
 
 static enum status settle(struct windows *w, uint32_t id, int64_t number)
@@ -96,10 +109,7 @@ enum status windows_restore(struct windows *w, struct event_ref key, const struc
         agg_init(&w->aggs, window_state(p));
         return st;
     }
-    if (w->spec.kind == WINDOW_COUNT && agg_rows(window_contents(p)) != (uint64_t)p->end) {
-        return STATUS_BAD_SNAPSHOT;
-    }
-    return settle(w, *id, number);
+    return holds_well(w, p) ? settle(w, *id, number) : STATUS_BAD_SNAPSHOT;
 }
 
 /* ------------------------------------------------------------------ invariants */
@@ -135,7 +145,8 @@ static const char *check_window(const struct windows *w, uint32_t id)
     if (timed && window_gone(w, p->end) <= w->watermark) {
         return "a window is there whose time is over";
     }
-    if (timed && w->spec.trigger != TRIGGER_COUNT && p->past != (window_last(p) <= w->watermark) && !w->grouped) {
+    const bool ends = w->spec.trigger == TRIGGER_END || w->spec.trigger == TRIGGER_CONTINUOUS;
+    if (timed && ends && p->past != (window_last(p) <= w->watermark)) {
         return "a window does not know that its end has been reached";
     }
     if (w->grouped) {
