@@ -70,6 +70,11 @@ static inline event_time_t time_shift(event_time_t t, int64_t d)
     return __builtin_add_overflow(t, d, &sum) ? (d < 0 ? TIME_MIN : TIME_MAX) : sum;
 }
 
+static inline void touch(const void *p)
+{
+    (void)*(const volatile char *)p;
+}
+
 /* splitmix64's finaliser: every input bit reaches every output bit. */
 static inline uint64_t mix64(uint64_t z)
 {

@@ -369,11 +369,6 @@ static inline event_time_t deadline_after(event_time_t t, int64_t wait)
  * page walks are dear), loads a third. */
 #define AHEAD 16U
 
-static inline void touch(const void *p)
-{
-    (void)*(const volatile char *)p;
-}
-
 static inline event_time_t nfa_next_deadline(const struct nfa *n)
 {
     const event_time_t a = timers_next(&n->timers);

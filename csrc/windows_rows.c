@@ -70,8 +70,24 @@ static enum status open_pane(struct windows *w, uint32_t slot, uint32_t prev, co
     return w->grouped ? windows_join_group(w, *id, place->number) : windows_schedule(w, *id);
 }
 
+/* Windows side by side: mostly a row goes to the latest window of its key, which is that of the row before, too. */
+static inline bool is_latest(const struct windows *w, uint32_t slot, event_time_t t, uint32_t *id)
+{
+    const uint32_t head = w->key_states[slot].head;
+    *id = head - 1;
+    return w->spec.grid.slide == w->spec.grid.size && w->recent.start <= t && t < w->recent.end && head != NO_WINDOW &&
+           window_at(w, head - 1)->start == w->recent.start;
+}
+
 static enum status grid_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin, enum window_aside *aside)
 {
+    uint32_t latest;
+    if (LIKELY(is_latest(w, slot, t, &latest))) { /* it is there, so it is not gone */
+        const enum status st = windows_add(w, latest, e);
+        return st != STATUS_OK || (w->spec.trigger == TRIGGER_END && !window_at(w, latest)->past)
+                   ? st
+                   : windows_triggered(w, latest, t, origin);
+    }
     uint32_t at = w->key_states[slot].head, prev = NO_WINDOW;
     *aside = time_add(t, w->spec.lateness) <= w->watermark ? ASIDE_LATE : ASIDE_NO_WINDOW;
     /* From the latest start to the earliest: once one is gone, those before it are too. */
@@ -165,6 +181,63 @@ static enum status step_row(struct windows *w, uint32_t slot, struct event_ref e
     return st;
 }
 
+#define AHEAD 16
+
+/* Most watermarks set nothing free. */
+static inline enum status advance(struct windows *w, event_time_t watermark, uint64_t origin)
+{
+    if (LIKELY(watermark < timers_next(&w->timers) && watermark != TIME_MAX)) {
+        w->watermark = watermark;
+        return STATUS_OK;
+    }
+    return windows_advance(w, watermark, origin);
+}
+
+/* The slots of keys that are there already, else NO_SLOT; others than whole numbers are not looked for. What the look-ups touch is read
+ * level by level, so that the misses of one level overlap. */
+static void find_keys(const struct windows *w, uint32_t segment, uint32_t first, uint32_t n, uint32_t *slots)
+{
+    const struct keyspace *k = &w->keys;
+    const struct column *c = k->integer ? &w->events->segments[segment].columns[k->columns[0]] : NULL;
+    if (c == NULL || k->n_slots == 0 || c->valid != NULL) {
+        for (uint32_t i = 0; i < n; i++) {
+            slots[i] = NO_SLOT;
+        }
+        return;
+    }
+    const int64_t *numbers = (const int64_t *)c->data + first;
+    uint64_t hashes[AHEAD];
+    for (uint32_t i = 0; i < n; i++) {
+        hashes[i] = keyspace_hash(numbers[i]);
+        slots[i] = *keyspace_entry(k, hashes[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        touch(&k->slots[slots[i] - (slots[i] != 0)]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        slots[i] = keyspace_find(k, hashes[i], numbers[i]);
+    }
+}
+
+/* Reads the latest window of each key, in the same way: mostly the one that the row goes to. */
+static void warm_windows(const struct windows *w, const uint32_t *slots, uint32_t n)
+{
+    if (w->n_records == 0) {
+        return;
+    }
+    const size_t state = w->stride - 1;
+    uint32_t heads[AHEAD];
+    for (uint32_t i = 0; i < n; i++) {
+        heads[i] = slots[i] == KEY_NULL ? NO_WINDOW : w->key_states[slots[i]].head;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const struct window *p = window_at(w, heads[i] - (heads[i] != NO_WINDOW));
+        touch(p);
+        touch(window_contents(p));
+        touch((const char *)p + state);
+    }
+}
+
 enum status windows_step(struct windows *w, uint32_t segment, const uint64_t *origins, const uint64_t *mark_origins,
                          const event_time_t *mark_times, uint32_t n_marks)
 {
@@ -177,12 +250,20 @@ enum status windows_step(struct windows *w, uint32_t segment, const uint64_t *or
     for (uint32_t first = 0; st == STATUS_OK && first < n_rows; first += WINDOW_BLOCK) {
         const uint32_t n = n_rows - first < WINDOW_BLOCK ? n_rows - first : WINDOW_BLOCK;
         for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
-            st = windows_key(w, (struct event_ref){segment, first + i}, &w->slots[i]);
+            if (i % AHEAD == 0) {
+                find_keys(w, segment, first + i, n - i < AHEAD ? n - i : AHEAD, w->slots + i);
+            }
+            if (w->slots[i] == NO_SLOT) {
+                st = windows_key(w, (struct event_ref){segment, first + i}, &w->slots[i]);
+            }
         }
         for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
             const uint32_t row = first + i;
+            if (i % AHEAD == 0) {
+                warm_windows(w, w->slots + i, n - i < AHEAD ? n - i : AHEAD);
+            }
             for (; st == STATUS_OK && mark < n_marks && mark_origins[mark] < origins[row]; mark++) {
-                st = windows_advance(w, mark_times[mark], mark_origins[mark]);
+                st = advance(w, mark_times[mark], mark_origins[mark]);
             }
             if (st == STATUS_OK) {
                 w->counters.rows++;
@@ -192,7 +273,7 @@ enum status windows_step(struct windows *w, uint32_t segment, const uint64_t *or
         windows_trim_keys(w);
     }
     for (; st == STATUS_OK && mark < n_marks; mark++) {
-        st = windows_advance(w, mark_times[mark], mark_origins[mark]);
+        st = advance(w, mark_times[mark], mark_origins[mark]);
     }
     if (st == STATUS_OK) {
         windows_trim_keys(w);

@@ -39,6 +39,17 @@ static enum status push_due(struct windows *w, uint32_t id, bool by_start)
 }
 
 #define RUN 16
+#define RANKED 128 /* from so many on digits are cheaper than comparisons */
+
+static void swap_due(struct windows *w)
+{
+    struct window_due *due = w->due_spare;
+    const uint32_t capacity = w->due_spare_capacity;
+    w->due_spare = w->due;
+    w->due_spare_capacity = w->due_capacity;
+    w->due = due;
+    w->due_capacity = capacity;
+}
 
 static void sort_run(const struct windows *w, struct window_due *items, uint32_t n)
 {
@@ -64,13 +75,49 @@ static void merge_runs(const struct windows *w, const struct window_due *from, s
     }
 }
 
+/* By the digits of the rank in which they differ, the lowest first. */
+static void sort_ranks(struct windows *w)
+{
+    uint64_t differ = 0;
+    for (uint32_t i = 1; i < w->n_due; i++) {
+        differ |= w->due[i].rank ^ w->due[0].rank;
+    }
+    for (uint32_t shift = 0; shift < 64; shift += 8) {
+        if ((differ >> shift & 0xff) == 0) {
+            continue;
+        }
+        uint32_t places[256] = {0};
+        for (uint32_t i = 0; i < w->n_due; i++) {
+            places[w->due[i].rank >> shift & 0xff]++;
+        }
+        for (uint32_t digit = 0, sum = 0; digit < 256; digit++) {
+            const uint32_t n = places[digit];
+            places[digit] = sum;
+            sum += n;
+        }
+        for (uint32_t i = 0; i < w->n_due; i++) {
+            w->due_spare[places[w->due[i].rank >> shift & 0xff]++] = w->due[i];
+        }
+        swap_due(w);
+    }
+}
+
+/* Ranks alone say the order: they are whole keys, and all windows begin at one time. */
+static bool ranked(const struct windows *w)
+{
+    for (uint32_t i = 1; i < w->n_due; i++) {
+        if (w->due[i].start != w->due[0].start) {
+            return false;
+        }
+    }
+    return w->keys.integer && w->grouped;
+}
+
 /* A merge sort from below: keys that were added in order stay cheap, and nothing has a bad case. */
 static enum status sort_due(struct windows *w)
 {
-    for (uint32_t i = 0; i < w->n_due; i += RUN) {
-        sort_run(w, w->due + i, w->n_due - i < RUN ? w->n_due - i : RUN);
-    }
     if (w->n_due <= RUN) {
+        sort_run(w, w->due, w->n_due);
         return STATUS_OK;
     }
     void *spare = w->due_spare;
@@ -79,14 +126,16 @@ static enum status sort_due(struct windows *w)
     if (st != STATUS_OK) {
         return st;
     }
+    if (w->n_due > RANKED && ranked(w)) {
+        sort_ranks(w);
+        return STATUS_OK;
+    }
+    for (uint32_t i = 0; i < w->n_due; i += RUN) {
+        sort_run(w, w->due + i, w->n_due - i < RUN ? w->n_due - i : RUN);
+    }
     for (size_t run = RUN; run < w->n_due; run *= 2) {
         merge_runs(w, w->due, w->due_spare, w->n_due, run);
-        struct window_due *sorted = w->due_spare;
-        const uint32_t capacity = w->due_spare_capacity;
-        w->due_spare = w->due;
-        w->due_spare_capacity = w->due_capacity;
-        w->due = sorted;
-        w->due_capacity = capacity;
+        swap_due(w);
     }
     return STATUS_OK;
 }
