@@ -25,7 +25,7 @@ LAYERS = [
     ["aggplan"],
     ["compiler", "explain"],
     ["matching"],
-    ["nodes"],
+    ["nodes", "process"],
     ["timed_nodes"],
     ["flowchart"],
     ["_core"],

@@ -10,6 +10,7 @@ from fyke.errors import (
     FykeError,
     LimitError,
     PatternError,
+    ProcessError,
     SchemaError,
     SkipError,
     StateError,
@@ -20,6 +21,7 @@ from fyke.graph import InputStatistics, StreamEngine, StreamStatistics
 from fyke.match import Event, Match, Matches, Results, Rows
 from fyke.outcome import Records, StreamResults
 from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
+from fyke.process import Context, ListState, MapState, Process, ValueState
 from fyke.replay import Replay, replay
 from fyke.schema import Field, Schema
 from fyke.streams import KeyedStream, Stream, WindowedStream, stream
@@ -28,6 +30,7 @@ from fyke.window import count_window, global_window, hopping, session, sliding, 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Context",
     "DataError",
     "DefinitionError",
     "Engine",
@@ -40,10 +43,14 @@ __all__ = [
     "InputStatistics",
     "KeyedStream",
     "LimitError",
+    "ListState",
+    "MapState",
     "Match",
     "Matches",
     "Pattern",
     "PatternError",
+    "Process",
+    "ProcessError",
     "Quantifier",
     "Records",
     "Replay",
@@ -60,6 +67,7 @@ __all__ = [
     "StreamEngine",
     "StreamResults",
     "StreamStatistics",
+    "ValueState",
     "WindowedStream",
     "agg",
     "begin",

@@ -17,7 +17,7 @@ from fyke.batches import arrow_batches as arrow_batches_of
 from fyke.errors import DataError
 from fyke.schema import type_of_arrow
 
-__all__ = ["Columns", "plain_schema"]
+__all__ = ["Columns", "plain_schema", "readable"]
 
 CONVERSION = (pa.ArrowException, OverflowError, TypeError, ValueError)
 
@@ -199,3 +199,29 @@ def _cast(column: pa.Array, type_: pa.DataType) -> pa.Array:
     if kinds[0] != kinds[1] and kinds != ("int64", "float64"):
         raise TypeError(f"{have} is not {type_}")
     return column.cast(type_)
+
+
+def readable(rows: pa.RecordBatch | pa.Table) -> list[dict[str, Any]]:
+    """Give rows as dicts of Python's own values: times as datetimes and timedeltas, to the microsecond."""
+    types = [_in_microseconds(field.type) for field in rows.schema]
+    if types != rows.schema.types:
+        rows = rows.cast(pa.schema(list(zip(rows.schema.names, types, strict=True))), safe=False)
+    return rows.to_pylist()  # type: ignore[no-any-return]
+
+
+def _in_microseconds(type_: pa.DataType) -> pa.DataType:
+    """The type with times that Python can say."""
+    types = pa.types
+    if types.is_timestamp(type_) and type_.unit == "ns":
+        return pa.timestamp("us", type_.tz)
+    if types.is_duration(type_) and type_.unit == "ns":
+        return pa.duration("us")
+    if types.is_time64(type_) and type_.unit == "ns":
+        return pa.time64("us")
+    if types.is_struct(type_):
+        return pa.struct([field.with_type(_in_microseconds(field.type)) for field in type_])
+    if types.is_list(type_):
+        return pa.list_(_in_microseconds(type_.value_type))
+    if types.is_large_list(type_):
+        return pa.large_list(_in_microseconds(type_.value_type))
+    return type_

@@ -15,6 +15,7 @@ __all__ = [
     "FykeError",
     "LimitError",
     "PatternError",
+    "ProcessError",
     "SchemaError",
     "SkipError",
     "StateError",
@@ -75,3 +76,13 @@ class StateError(FykeError, ValueError):
 
 class SkipError(EngineStopped):
     """A skip strategy with throw=True found no event to skip to, or the match's own first event."""
+
+
+class ProcessError(EngineStopped):
+    """The user's code in a process raised an error (the cause of this one); says where, and for which key.
+
+    Attributes:
+        key: that was being handled.
+    """
+
+    key: Any = None

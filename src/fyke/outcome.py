@@ -8,6 +8,7 @@ from typing import Any, overload
 import numpy as np
 import pyarrow as pa
 
+from fyke.columns import readable
 from fyke.errors import DefinitionError
 from fyke.nodes import SIDES
 from fyke.operator import Batch, Int64s
@@ -41,8 +42,7 @@ class Records(Sequence[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for table in self._tables():
-            readable = pa.schema([pa.field(f.name, _in_microseconds(f.type)) for f in table.schema])
-            yield from (table if readable == table.schema else table.cast(readable, safe=False)).to_pylist()
+            yield from readable(table)
 
     @property
     def times(self) -> Int64s:
@@ -88,22 +88,6 @@ class Records(Sequence[dict[str, Any]]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} rows>"
-
-
-def _in_microseconds(type_: pa.DataType) -> pa.DataType:
-    """The type with times that Python can say."""
-    types = pa.types
-    if types.is_timestamp(type_) and type_.unit == "ns":
-        return pa.timestamp("us", type_.tz)
-    if types.is_duration(type_) and type_.unit == "ns":
-        return pa.duration("us")
-    if types.is_struct(type_):
-        return pa.struct([field.with_type(_in_microseconds(field.type)) for field in type_])
-    if types.is_list(type_):
-        return pa.list_(_in_microseconds(type_.value_type))
-    if types.is_large_list(type_):
-        return pa.large_list(_in_microseconds(type_.value_type))
-    return type_
 
 
 class StreamResults:

@@ -6,7 +6,8 @@ while a stream is written; what can be checked is checked at once, and the error
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ from fyke import join
 from fyke.agg import Aggregate
 from fyke.columns import plain_schema
 from fyke.duration import DurationLike, to_ns
-from fyke.errors import DefinitionError
+from fyke.errors import DataError, DefinitionError
 from fyke.expr import Expr
 from fyke.flowchart import draw_mermaid, draw_text
 from fyke.join import AsOf, Interval, check_how
@@ -37,8 +38,9 @@ from fyke.nodes import (
 )
 from fyke.operators.build import schema_of
 from fyke.pattern import Pattern
+from fyke.process import Process, StateDeclaration, copied
 from fyke.schema import Schema
-from fyke.timed_nodes import Joined, Keys, Windowing, keys_text
+from fyke.timed_nodes import Joined, Keys, Processing, Windowing, keys_text
 from fyke.trigger import Trigger
 from fyke.window import Window
 
@@ -277,6 +279,10 @@ class Stream:
         """Put rows together in windows, all of one key; see KeyedStream.window."""
         return _windowed(self, (), window, allowed_lateness, trigger, emit_rest)
 
+    def process(self, make: type[Process] | Callable[..., Any], **options: Any) -> Stream:
+        """Let Python code see the rows in the order of their times, all of one key; see KeyedStream.process."""
+        return _processed(self, (), make, **options)
+
     # -- other outputs
 
     def side(self, name: str) -> Stream:
@@ -428,12 +434,42 @@ class KeyedStream:
         condition = None if delete is None else _condition(delete, f"{self.stream.node.path}.asof(delete=)")
         return self._joined(right, by, check_how(how, ("inner", "left")), suffix, condition)
 
+    def process(
+        self,
+        make: type[Process] | Callable[..., Any],
+        *,
+        params: Mapping[str, Any] | None = None,
+        state: Mapping[str, StateDeclaration] | None = None,
+        schema: SchemaLike | None = None,
+        outputs: Sequence[str] | Mapping[str, SchemaLike | None] = (),
+        on_error: str = "stop",
+    ) -> Stream:
+        """Let Python code see the rows of each key in the order of their times, with state and timers.
+
+        Args:
+            make: a subclass of fyke.Process, or a function of (row, ctx) that gives a row, rows or None.
+            params: keyword arguments for the class; what JSON can say.
+            state: of a function: its states by name, as {"n": ValueState(int)}; it finds them in ctx.state.
+            schema: of the rows it gives. None: that of the first, which holds from then on.
+            outputs: names of side outputs for ctx.emit_to, or names mapped to their schemas.
+            on_error: what an error in the code does: "stop" the engine with a ProcessError, or put the row, with the
+                text of the error, into the output "errors"; nothing that the call did then stays.
+
+        >>> from fyke import ValueState
+        >>> def first(row, ctx):
+        ...     if ctx.state["seen"].get():
+        ...         return None
+        ...     ctx.state["seen"].set(True)
+        ...     return row
+        >>> stream(time="ts").key_by("card").process(first, state={"seen": ValueState(bool, ttl="1d")})
+        stream('events').process(first, in Python for each col.card)
+        """
+        return _processed(self.stream, self.keys, make, params, state, schema, outputs, on_error)
+
     def _joined(self, right: KeyedStream, by: Interval | AsOf, how: str, suffix: str, delete: Expr | None) -> Stream:
         where = f"{self.stream.node.path}.join"
         if not isinstance(right, KeyedStream):
-            raise DefinitionError(
-                f"{where}: the other side needs a key, as other.key_by(...): {right!r:.80}"
-            )
+            raise DefinitionError(f"{where}: the other side needs a key, as other.key_by(...): {right!r:.80}")
         if len(right.keys) != len(self.keys):
             raise DefinitionError(
                 f"{where}: the key has {len(self.keys)} parts on the left ({keys_text(self.keys)}), "
@@ -516,6 +552,46 @@ def _windowed(
         raise DefinitionError(f"{where}: emit_rest={emit_rest!r}: expected True or False")
     lateness = 0 if type(allowed_lateness) is int and allowed_lateness == 0 else to_ns(allowed_lateness)
     return WindowedStream(stream, keys, window, lateness, trigger, emit_rest)
+
+
+def _processed(
+    stream: Stream,
+    keys: Keys,
+    make: type[Process] | Callable[..., Any],
+    params: Mapping[str, Any] | None = None,
+    state: Mapping[str, StateDeclaration] | None = None,
+    schema: SchemaLike | None = None,
+    outputs: Sequence[str] | Mapping[str, SchemaLike | None] = (),
+    on_error: str = "stop",
+) -> Stream:
+    where = f"{stream.node.path}.process"
+    if not callable(make) or (isinstance(make, type) and not issubclass(make, Process)):
+        raise DefinitionError(f"{where}: expected a subclass of fyke.Process or a function, got {make!r:.80}")
+    is_class = isinstance(make, type)
+    if on_error not in ("stop", "errors"):
+        raise DefinitionError(f'{where}: on_error={on_error!r}: expected "stop" or "errors"')
+    if is_class and state is not None:
+        raise DefinitionError(f"{where}: the states of a class are its attributes; leave state= out")
+    if not is_class and params is not None:
+        raise DefinitionError(f"{where}: params= are for a class")
+    for name, each in (state or {}).items():
+        if not isinstance(each, StateDeclaration):
+            raise DefinitionError(f"{where}: state {name!r} is {each!r:.60}, no ValueState, ListState or MapState")
+    named = dict(outputs) if isinstance(outputs, Mapping) else dict.fromkeys(outputs)
+    for name in named:
+        if not isinstance(name, str) or not name or name.split("_")[0] in ("late", "errors", "no", "held", "timeouts"):
+            raise DefinitionError(f"{where}: {name!r} is no name for an output of its own")
+    texts = []
+    for name, value in (params or {}).items():
+        try:
+            texts.append((name, json.dumps(copied(value, f"params: {name}"), sort_keys=True)))
+        except DataError as error:
+            raise DefinitionError(f"{where}: {error}") from None
+    node = _timed(only_finals(stream.node), "process")
+    given = tuple((name, _arrow(each)) for name, each in named.items())
+    return _made(
+        Processing((node,), keys, make, tuple(texts), tuple((state or {}).items()), _arrow(schema), given, on_error)
+    )
 
 
 def _timed(node: Node, what: str) -> Node:

@@ -1,20 +1,24 @@
-"""The boxes of a stream graph that look at rows over time: windows and joins, as values."""
+"""The boxes of a stream graph that look at rows over time: windows, joins and processes, as values."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
+
+import pyarrow as pa
 
 from fyke import agg
 from fyke.agg import Aggregate
 from fyke.duration import format_ns
 from fyke.expr import Expr
 from fyke.join import AsOf, Interval
-from fyke.nodes import Node, has_lambda
+from fyke.nodes import Node, callable_name, has_lambda
+from fyke.process import Process, StateDeclaration
 from fyke.trigger import Trigger
 from fyke.window import Session, Sliding, Window
 
-__all__ = ["Joined", "Keys", "Windowing", "keys_text"]
+__all__ = ["Joined", "Keys", "Processing", "Windowing", "keys_text"]
 
 Keys: TypeAlias = tuple[tuple[str, Expr], ...]
 
@@ -115,3 +119,66 @@ class Joined(Node):
     def is_serialisable(self) -> bool:
         read = [e for _, e in (*self.left_keys, *self.right_keys)]
         return not has_lambda([*read, *([] if self.delete is None else [self.delete])])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Processing(Node):
+    """Python code that sees the rows of each key in the order of their times.
+
+    Attributes:
+        keys: the parts of the key.
+        make: a subclass of Process, or a function of (row, ctx).
+        params: keyword arguments for the class, (name, JSON text) each.
+        states: (name, what is kept), of a function.
+        given: the schema of what it gives; None: that of the first rows.
+        outputs: (name, schema or None) of its side outputs.
+        on_error: "stop", or "errors": rows for which it fails go to the output "errors".
+    """
+
+    keys: Keys = ()
+    make: type[Process] | Callable[..., Any] = Process
+    params: tuple[tuple[str, str], ...] = ()
+    states: tuple[tuple[str, StateDeclaration], ...] = ()
+    given: pa.Schema | None = None
+    outputs: tuple[tuple[str, pa.Schema | None], ...] = ()
+    on_error: str = "stop"
+
+    kind: ClassVar[str] = "process"
+
+    @property
+    def sides(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Late rows, rows in error, and what the process names."""
+        return ("late", "errors", *(name for name, _ in self.outputs))
+
+    @property
+    def declared(self) -> dict[str, StateDeclaration]:
+        """The states by name."""
+        if not isinstance(self.make, type):
+            return dict(self.states)
+        found = {name: each for c in reversed(self.make.__mro__) for name, each in vars(c).items()}
+        return {name: each for name, each in found.items() if isinstance(each, StateDeclaration)}
+
+    def side_schema(self, output: str, schemas: Any, own: Any) -> Any:
+        given = dict(self.outputs)
+        return given[output] if output in given else super(Processing, self).side_schema(output, schemas, own)
+
+    def words(self) -> list[str]:
+        what = f"{getattr(self.make, '__qualname__', repr(self.make))}, in Python"
+        where = f" for each {keys_text(self.keys)}" if self.keys else ""
+        return [what + where, *(f"{name} = {text}" for name, text in self.params)]
+
+    def definition(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "make": callable_name(self.make),
+            "keys": keys_text(self.keys),
+            "params": list(self.params),
+            "states": {name: each.definition() for name, each in self.declared.items()},
+            "schema": str(self.given),
+            "outputs": [[name, str(schema)] for name, schema in self.outputs],
+            "on_error": self.on_error,
+        }
+
+    @property
+    def is_serialisable(self) -> bool:
+        return callable_name(self.make) is not None and not has_lambda([e for _, e in self.keys])

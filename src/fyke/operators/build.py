@@ -6,17 +6,24 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from fyke.errors import DefinitionError, SchemaError
+from fyke.expr import Expr
 from fyke.join import Interval
 from fyke.nodes import Filter, Finals, Map, Matching, Node, Project, Side, Source, Union
 from fyke.operator import Operator
 from fyke.operators.asof_join import AsOfJoin
+from fyke.operators.enrichment import Enrichment, versioned
 from fyke.operators.interval_join import IntervalJoin
 from fyke.operators.matcher import Matcher
+from fyke.operators.processor import Processor
 from fyke.operators.rows import FilterRows, MapRows, ProjectRows, TakeFinals
+from fyke.operators.sides import Given
 from fyke.operators.sliding import SlidingWindows
+from fyke.operators.table import CompactedTable, TableJoin
 from fyke.operators.union import UnionRows
 from fyke.operators.windowed import Windowed
-from fyke.timed_nodes import Joined, Windowing
+from fyke.table_nodes import Enriched, Tabled, TableJoined
+from fyke.timed_nodes import Joined, Keys, Processing, Windowing
 from fyke.window import Sliding
 
 __all__ = ["operator_for", "schema_of"]
@@ -30,8 +37,20 @@ def operator_for(node: Node, schemas: Sequence[pa.Schema]) -> Operator:
         schemas: of its inputs.
 
     Raises:
-        SchemaError, DefinitionError: box and schemas do not meet.
+        SchemaError, DefinitionError: box and schemas do not meet; the text says which box.
     """
+    try:
+        return _operator_for(node, schemas)
+    except (SchemaError, DefinitionError) as error:
+        raise _of_box(error, node) from None
+
+
+def _of_box(error: SchemaError | DefinitionError, node: Node) -> SchemaError | DefinitionError:
+    """The error with the box in front."""
+    return error if str(error).startswith(node.path) else type(error)(f"{node.path}: {error}")
+
+
+def _operator_for(node: Node, schemas: Sequence[pa.Schema]) -> Operator:
     match node:
         case Filter():
             return FilterRows(node, schemas[0])
@@ -45,34 +64,48 @@ def operator_for(node: Node, schemas: Sequence[pa.Schema]) -> Operator:
             return UnionRows(node, schemas)
         case Matching():
             return Matcher(node, schemas[0])
-        case Windowing():
-            return _windows(node, schemas[0])
         case Joined():
             return _join(node, schemas)
+        case Processing():
+            return Processor(node, schemas[0])
+        case Windowing():
+            return _windows(node, schemas[0])
+        case Tabled():
+            return CompactedTable((schemas[0], _parts(node.keys)), node.delete, node.retract)
+        case TableJoined():
+            return TableJoin(*_sides(node, schemas), node.how, node.suffix)
+        case Enriched():
+            return (versioned if node.versioned else Enrichment)(*_sides(node, schemas), node.how, node.suffix)
     raise TypeError(f"nothing runs {node!r:.80}")
 
 
+def _join(node: Joined, schemas: Sequence[pa.Schema]) -> Operator:
+    left, right = _sides(node, schemas)
+    if isinstance(node.by, Interval):
+        return IntervalJoin(node.by, left, right, node.how, node.suffix)
+    return AsOfJoin(node.by, left, right, node.how, node.suffix, node.delete)
+
+
 def _windows(node: Windowing, schema: pa.Schema) -> Operator:
-    aggregates, keys = dict(node.aggregates), dict(node.keys)
     if isinstance(node.window, Sliding):
-        return SlidingWindows(node.window, aggregates, schema, keys)
+        return SlidingWindows(node.window, dict(node.aggregates), schema, dict(node.keys))
     return Windowed(
         node.window,
-        aggregates,
+        dict(node.aggregates),
         schema,
-        keys,
+        dict(node.keys),
         trigger=node.trigger,
         allowed_lateness=f"{node.allowed_lateness}ns",
         emit_rest=node.emit_rest,
     )
 
 
-def _join(node: Joined, schemas: Sequence[pa.Schema]) -> Operator:
-    left = (schemas[0], [e for _, e in node.left_keys])
-    right = (schemas[1], [e for _, e in node.right_keys])
-    if isinstance(node.by, Interval):
-        return IntervalJoin(node.by, left, right, node.how, node.suffix)
-    return AsOfJoin(node.by, left, right, node.how, node.suffix, node.delete)
+def _sides(node: Joined | TableJoined | Enriched, schemas: Sequence[pa.Schema]) -> tuple[Given, Given]:
+    return (schemas[0], _parts(node.left_keys)), (schemas[1], _parts(node.right_keys))
+
+
+def _parts(keys: Keys) -> list[Expr]:
+    return [e for _, e in keys]
 
 
 def schema_of(node: Node, schemas: Sequence[pa.Schema | None]) -> pa.Schema | None:
@@ -83,6 +116,8 @@ def schema_of(node: Node, schemas: Sequence[pa.Schema | None]) -> pa.Schema | No
     """
     if isinstance(node, Source | Map):
         return node.given
+    if isinstance(node, Processing) and node.given is not None and any(each is None for each in schemas):
+        return node.given
     known = [each for each in schemas if each is not None]
     if len(known) < len(node.inputs):
         return None
@@ -90,5 +125,8 @@ def schema_of(node: Node, schemas: Sequence[pa.Schema | None]) -> pa.Schema | No
         above = node.inputs[0]
         schemas = [each.schema for each in above.inputs if each.schema is not None]
         return above.side_schema(node.output, schemas, known[0]) if len(schemas) == len(above.inputs) else None
-    typed = node.typed(known)
+    try:
+        typed = node.typed(known)
+    except (SchemaError, DefinitionError) as error:
+        raise _of_box(error, node) from None
     return operator_for(node, known).schema if typed is None else typed

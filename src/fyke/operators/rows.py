@@ -15,14 +15,14 @@ import pyarrow.compute as pc
 
 from fyke import expr as ex
 from fyke._core import RowProgram, Segment
-from fyke.batches import Encoder, RowView, as_arrow
-from fyke.columns import Columns
+from fyke.batches import Encoder, as_arrow
+from fyke.columns import Columns, readable
 from fyke.errors import DataError, StateError
 from fyke.expr import Expr
 from fyke.nodes import Filter, Finals, Map, Project, widened
 from fyke.operator import Batch, Output, State
 from fyke.rowplan import compile_rows
-from fyke.schema import Schema
+from fyke.schema import Schema, arrow_type
 
 __all__ = ["FilterRows", "MapRows", "ProjectRows", "TakeFinals"]
 
@@ -33,15 +33,28 @@ class Program:
     Args:
         schema: of the rows.
         values, conditions: expressions over a row; they may name a field of a struct, as col["probe.amount"].
+        keys: the values are parts of a key.
+
+    Raises:
+        SchemaError, DefinitionError: schema and expressions do not meet.
     """
 
-    def __init__(self, schema: pa.Schema, values: Sequence[Expr] = (), conditions: Sequence[Expr] = ()) -> None:
+    def __init__(
+        self, schema: pa.Schema, values: Sequence[Expr] = (), conditions: Sequence[Expr] = (), *, keys: bool = False
+    ) -> None:
         self._wide = widened(schema, [*values, *conditions])
         self._paths = self._wide.names[len(schema) :]
-        self._plan = compile_rows(Schema.from_arrow(self._wide), (), values, conditions)
+        known = Schema.from_arrow(self._wide)
+        self._values = tuple(values)
+        self._plan = compile_rows(known, values, (), ()) if keys else compile_rows(known, (), values, conditions)
         self._encoder = Encoder(self._plan.plan, "", None, None)
         self._program = RowProgram(self._plan.plan.tables)
-        self.value_types = self._plan.value_types
+        self._places = self._plan.key if keys else self._plan.values
+        types = self._plan.key_types if keys else self._plan.value_types
+        self.fields = [
+            self._wide.field(e.name) if isinstance(e, ex.Column) else pa.field(repr(e), arrow_type(kind))
+            for e, kind in zip(self._values, types, strict=True)
+        ]
 
     def widen(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Give the rows with the fields of structs that are read as columns of their own."""
@@ -58,9 +71,19 @@ class Program:
         self._program.run(segment)
         return segment
 
+    def columns(self, rows: pa.RecordBatch) -> list[pa.Array]:
+        """Give all values as columns; plain ones as they are."""
+        wide = self.widen(rows)
+        is_plain = [isinstance(e, ex.Column) for e in self._values]
+        segment = None if all(is_plain) else self.run(wide)
+        return [
+            wide.column(field.name) if plain else self.value(segment, i, field.type)  # type: ignore[arg-type]
+            for i, (plain, field) in enumerate(zip(is_plain, self.fields, strict=True))
+        ]
+
     def value(self, segment: Segment, i: int, type_: pa.DataType) -> pa.Array:
         """Give computed value i as a column."""
-        column = as_arrow(segment.columns[self._plan.values[i]], len(segment))
+        column = as_arrow(segment.columns[self._places[i]], len(segment))
         if pa.types.is_boolean(type_):
             return column.cast(pa.bool_())
         if pa.types.is_date(type_):
@@ -195,12 +218,11 @@ class MapRows(_RowOperator):
     def one(self, batch: Batch) -> Batch:
         made: list[Mapping[str, Any]] = []
         places: list[int] = []
-        for i in range(len(batch)):
-            row = RowView(batch.rows, i)
+        for i, row in enumerate(readable(batch.rows)):
             try:
                 given = self._fn(row)
             except Exception as error:
-                error.add_note(f"in {self._path}, with the row {dict(row)!r:.400}")
+                error.add_note(f"in {self._path}, with the row {row!r:.400}")
                 raise
             for each in self._rows_of(given, row):
                 made.append(each)
@@ -222,7 +244,7 @@ class MapRows(_RowOperator):
                 return given
             given = next(each for each in given if not isinstance(each, Mapping))
         raise DataError(
-            f"{self._path}: the function gave {type(given).__name__} {given!r:.60} for the row {dict(row)!r:.200}: "
+            f"{self._path}: the function gave {type(given).__name__} {given!r:.60} for the row {row!r:.200}: "
             "a row (a mapping), a list of rows, or None is expected"
         )
 
