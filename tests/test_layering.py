@@ -27,6 +27,7 @@ LAYERS = [
     ["matching"],
     ["nodes", "process"],
     ["timed_nodes"],
+    ["table_nodes"],
     ["flowchart"],
     ["_core"],
     ["eventtime"],

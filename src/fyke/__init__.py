@@ -24,7 +24,7 @@ from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
 from fyke.process import Context, ListState, MapState, Process, ValueState
 from fyke.replay import Replay, replay
 from fyke.schema import Field, Schema
-from fyke.streams import KeyedStream, Stream, WindowedStream, stream
+from fyke.streams import KeyedStream, Stream, Table, WindowedStream, stream
 from fyke.window import count_window, global_window, hopping, session, sliding, tumbling
 
 __version__ = "0.1.0"
@@ -67,6 +67,7 @@ __all__ = [
     "StreamEngine",
     "StreamResults",
     "StreamStatistics",
+    "Table",
     "ValueState",
     "WindowedStream",
     "agg",

@@ -1,19 +1,22 @@
 """A box of a graph while it runs: its operator, made as soon as the columns of its inputs are known, and what idle
 inputs mean for it.
 
+Until the columns of all inputs are known, what comes on the others waits here, with its arrival numbers: nothing comes
+out otherwise than if they had been known from the start.
+
 An operator with several inputs waits for the least of their watermarks. An input that is idle is told the least
 watermark of the others as its own, so it holds nothing up; when it wakes, rows behind that are late.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from fyke.errors import SchemaError, StateError
+from fyke.errors import StateError
 from fyke.nodes import Node
 from fyke.operator import END, START, Batch, Int64s, Marks, Operator, Output, State, UInt64s
 from fyke.operators.build import operator_for
@@ -40,8 +43,8 @@ class Box:
         n = len(node.inputs)
         self._own = [START] * n  # the watermarks that the inputs have
         self._told = [START] * n  # those that the operator was told, or will be when it is made
-        self._early: list[int] | None = None  # what the operator must be told first, for it was made later
         self._schemas: list[pa.Schema] = []
+        self._pending: list[list[Batch]] = [[] for _ in range(n)]  # what came before the operator was made
 
     def make(self, schemas: Sequence[pa.Schema | None]) -> bool:
         """Make the operator if all columns are known; raises SchemaError."""
@@ -50,25 +53,20 @@ class Box:
             return False
         self.operator = operator_for(self.node, known)
         self._schemas = known
-        self._early = list(self._told) if any(w > START for w in self._told) else None
         for name in self.node.sides:
             schema = self.node.side_schema(name, known, self.operator.schema)
             if schema is not None:
                 self.side_schemas[name] = schema
         return True
 
-    def require(self, schemas: Mapping[Node, pa.Schema | None]) -> None:
-        """Say which columns are missing.
+    @property
+    def has_pending_rows(self) -> bool:
+        """Whether rows wait for the columns of another input."""
+        return self.operator is None and any(len(batch) for batches in self._pending for batch in batches)
 
-        Raises:
-            SchemaError: there are some.
-        """
-        for node, schema in schemas.items():
-            if schema is None:
-                raise SchemaError(
-                    f"{self.node.path}: the columns of {node.path} are not known yet: give it a schema= where it is "
-                    "written, or push its first rows (or Arrow data without rows) before"
-                )
+    def pending_schema(self, i: int) -> pa.Schema | None:
+        """Give the columns of the rows of an input that wait."""
+        return next((batch.rows.schema for batch in self._pending[i] if len(batch)), None)
 
     # -- the step
 
@@ -85,24 +83,43 @@ class Box:
         marks = [Marks.none() if batch is None else batch.marks for batch in batches]
         before = list(self._told)
         told = self._raised(marks, is_idle, origin)
-        if not any(map(len, told)) and not any(batch is not None and len(batch) for batch in batches):
-            return None
+        is_new = any(map(len, told)) or any(batch is not None and len(batch) for batch in batches)
         if self.operator is None:
-            merge = Merge(len(before))
-            merge.watermarks = before
-            passed = merge.step([Batch.empty(EMPTY, each) for each in told]).marks
-            return Output(Batch.empty(EMPTY, passed)) if len(passed) else None
-        if self._early is not None:
-            told = [_with_early(early, each) for early, each in zip(self._early, told, strict=True)]
-            self._early = None
+            return self._wait(batches, told, before) if is_new else None
+        if not is_new and not any(self._pending):
+            return None
         inputs = [
             Batch.empty(schema, m) if each is None or not len(each) else Batch(each.rows, each.times, each.origins, m)
             for each, m, schema in zip(batches, told, self._schemas, strict=True)
         ]
+        if any(self._pending):
+            inputs = [_together([*early, late]) for early, late in zip(self._pending, inputs, strict=True)]
+            self._pending = [[] for _ in inputs]
         output = self.operator.step(inputs)
         for name, rows in output.side.items():
             self.side_schemas.setdefault(name, rows.schema if isinstance(rows, pa.Table) else rows.rows.schema)
         return output
+
+    def _wait(self, batches: Sequence[Batch | None], told: Sequence[Marks], before: list[int]) -> Output | None:
+        """Keep what comes until the operator can be made; watermarks pass as long as there is no row behind them."""
+        had_rows = self.has_pending_rows
+        for i, (batch, marks) in enumerate(zip(batches, told, strict=True)):
+            if batch is not None and len(batch):
+                self._pending[i].append(Batch(batch.rows, batch.times, batch.origins, marks))
+            elif len(marks):
+                self._pending[i].append(Batch.empty(EMPTY, marks))
+        if self.has_pending_rows:
+            return None
+        # Of watermarks alone the last says it all.
+        self._pending = [
+            [Batch.empty(EMPTY, Marks(b[-1].marks.origins[-1:], b[-1].marks.times[-1:]))] if b else []
+            for b in self._pending
+        ]
+        assert not had_rows
+        merge = Merge(len(before))
+        merge.watermarks = before
+        passed = merge.step([Batch.empty(EMPTY, each) for each in told]).marks
+        return Output(Batch.empty(EMPTY, passed)) if len(passed) else None
 
     def _raised(self, marks: Sequence[Marks], is_idle: Sequence[bool], origin: int | None) -> list[Marks]:
         """The watermarks that the operator is told: those of the inputs, raised for idle ones."""
@@ -133,8 +150,10 @@ class Box:
     # -- state
 
     def statistics(self) -> dict[str, int]:
-        """Give what the operator counts."""
-        return {} if self.operator is None else self.operator.statistics()
+        """Give what the operator counts; before it is made, the rows that wait for it."""
+        if self.operator is not None:
+            return self.operator.statistics()
+        return {"waiting": sum(len(batch) for batches in self._pending for batch in batches)}
 
     def explain(self) -> list[str]:
         """Say how it runs."""
@@ -157,10 +176,17 @@ class Box:
             "graph": {
                 "own": self._own,
                 "told": self._told,
-                "early": self._early,
                 "is_made": self.operator is not None,
             }
         }
+        for i, pending in enumerate(self._pending):
+            if pending:
+                batch = _together(pending)
+                state[f"pending/{i}/rows"] = batch.rows
+                state[f"pending/{i}/places"] = pa.record_batch({"time": batch.times, "origin": batch.origins})
+                state[f"pending/{i}/marks"] = pa.record_batch(
+                    {"time": batch.marks.times, "origin": batch.marks.origins}
+                )
         for name, schema in self.side_schemas.items():
             state[f"side/{name}"] = pa.RecordBatch.from_pylist([], schema=schema)
         if self.operator is not None:
@@ -181,8 +207,6 @@ class Box:
         n = len(self.node.inputs)
         if not isinstance(given, dict) or not (_are_times(given.get("own"), n) and _are_times(given.get("told"), n)):
             raise StateError(f"snapshot, {self.name}: the watermarks of {n} inputs are missing")
-        if given.get("early") is not None and not _are_times(given["early"], n):
-            raise StateError(f"snapshot, {self.name}: early watermarks are {given['early']!r:.60}")
         if given.get("is_made"):
             if self.operator is None and not self.make(schemas):
                 raise StateError(f"snapshot, {self.name}: the columns of its inputs are missing")
@@ -190,7 +214,13 @@ class Box:
             prefix = "operator/"
             own = {name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)}
             self.operator.restore(own)
-        self._own, self._told, self._early = list(given["own"]), list(given["told"]), given.get("early")
+        self._own, self._told = list(given["own"]), list(given["told"])
+        for i in range(n):
+            if f"pending/{i}/rows" in state:
+                rows, places, marks = (state[f"pending/{i}/{name}"] for name in ("rows", "places", "marks"))
+                if isinstance(rows, dict) or len(rows) != len(places):
+                    raise StateError(f"snapshot, {self.name}: the rows that wait are damaged")
+                self._pending[i] = [Batch(rows, *_times_and_origins(places), Marks(*_times_and_origins(marks)[::-1]))]
         for name, each in state.items():
             if name.startswith("side/") and not isinstance(each, dict):
                 self.side_schemas[name.removeprefix("side/")] = each.schema
@@ -202,14 +232,28 @@ def _after(marks: Marks, before: int, origins: UInt64s) -> Int64s:
     return known[np.searchsorted(marks.origins, origins, side="right")]
 
 
-def _with_early(early: int, marks: Marks) -> Marks:
-    """A watermark from before all rows, and those after it."""
-    if early == START:
-        return marks
-    return Marks(
-        np.concatenate([np.zeros(1, np.uint64), marks.origins]),
-        np.concatenate([np.array([early], np.int64), marks.times]),
+def _together(batches: Sequence[Batch]) -> Batch:
+    """Batches of one input one after the other; those without rows bring only their watermarks."""
+    filled = [batch for batch in batches if len(batch)]
+    if len(filled) > 1:
+        rows = pa.Table.from_batches([batch.rows for batch in filled]).combine_chunks().to_batches()[0]
+    else:
+        rows = (filled or batches)[-1].rows
+    return Batch(
+        rows,
+        np.concatenate([batch.times for batch in batches]),
+        np.concatenate([batch.origins for batch in batches]),
+        Marks(
+            np.concatenate([batch.marks.origins for batch in batches]),
+            np.concatenate([batch.marks.times for batch in batches]),
+        ),
     )
+
+
+def _times_and_origins(records: Any) -> tuple[Int64s, UInt64s]:
+    if records.schema != pa.schema({"time": pa.int64(), "origin": pa.uint64()}) or records.num_columns != 2:
+        raise StateError("snapshot: places of rows that wait are damaged")
+    return records.column(0).to_numpy(), records.column(1).to_numpy()
 
 
 def _are_times(given: Any, n: int) -> bool:

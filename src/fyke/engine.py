@@ -24,7 +24,7 @@ from fyke.plan import Plan
 from fyke.schema import Schema
 from fyke.snapshot import Snapshot, read_snapshot, write_snapshot
 from fyke.strategy import STRATEGIES
-from fyke.streams import Stream
+from fyke.streams import Stream, Table
 
 TIME_MIN: Final = -(2**63)
 TIME_MAX: Final = 2**63 - 1
@@ -393,7 +393,7 @@ class Engine(PatternEngine):
 
 def _are_streams(given: object) -> bool:
     values = given.values() if isinstance(given, Mapping) else [given]
-    return any(isinstance(each, Stream) for each in values)
+    return any(isinstance(each, Stream | Table) for each in values)
 
 
 def _checked_positions(given: Any, n: int) -> np.ndarray[Any, Any]:

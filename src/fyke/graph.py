@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -26,11 +26,35 @@ from fyke.nodes import Node, Side, Source, order_of
 from fyke.operator import END, START, Batch, Marks, Output
 from fyke.outcome import Records, StreamResults
 from fyke.snapshot import read_container, write_container
-from fyke.streams import Stream
+from fyke.streams import Stream, Table
+from fyke.table_nodes import Tabled, TableJoined
 
 __all__ = ["InputStatistics", "StreamEngine", "StreamStatistics", "Streams"]
 
-Streams: TypeAlias = "Stream | Mapping[str, Stream]"
+Streams: TypeAlias = "Stream | Table | Mapping[str, Stream | Table]"
+
+
+@runtime_checkable
+class ReadableTable(Protocol):
+    """A table while it runs."""
+
+    def get(self, *key: Any) -> dict[str, Any] | None:
+        """Give the row of a key, or None.
+
+        Raises:
+            DataError: it is no key of this table.
+        """
+        ...
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """Give the rows, in the order of the arrival of what they are made of."""
+        ...
+
+    def to_arrow(self) -> pa.RecordBatch:
+        """Give all rows."""
+        ...
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +105,11 @@ class StreamEngine:
     """
 
     def __init__(self, streams: Streams) -> None:
-        outputs = {"results": streams} if isinstance(streams, Stream) else dict(streams)
+        outputs = {"results": streams} if isinstance(streams, Stream | Table) else dict(streams)
         if not outputs or not all(isinstance(name, str) and name for name in outputs):
             raise DefinitionError("Engine: expected a Stream, or names mapped to Streams")
         for name, each in outputs.items():
-            if not isinstance(each, Stream):
+            if not isinstance(each, Stream | Table):
                 raise DefinitionError(f'Engine: output "{name}" is {each!r:.80}, not a Stream')
         self._outputs = {name: each.node for name, each in outputs.items()}
         self._order = order_of(list(self._outputs.values()))
@@ -131,8 +155,7 @@ class StreamEngine:
                     intake.columns.schema = before
                     raise
             if not len(rows):
-                return self._collected({})
-            self._require_schemas(intake.node)
+                return self._step({})
             first = self._arrivals
             batch = intake.take(rows, times, first)
             self._arrivals += len(rows)
@@ -153,13 +176,19 @@ class StreamEngine:
         return self._advance(watermark_ns(watermark), input)
 
     def flush(self) -> StreamResults:
-        """End of input: all watermarks go to infinity, everything open comes out, later rows are late."""
+        """End of input: all watermarks go to infinity, everything open comes out, later rows are late.
+
+        Raises:
+            SchemaError: rows of one input wait for the columns of another that has had none; nothing has ended then.
+        """
         return self._advance(END, None)
 
     def _advance(self, ns: int, name: str | None) -> StreamResults:
         intakes = list(self._intakes.values()) if name is None else [self._intake(name)]
         self._enter()
         try:
+            if all(intake.watermark == END or (ns == END and intake in intakes) for intake in self._intakes.values()):
+                self._require_schemas()
             origin = self._arrivals
             self._arrivals += 1
             marks = {intake.node: intake.advance(ns, origin) for intake in intakes}
@@ -223,18 +252,17 @@ class StreamEngine:
         if isinstance(node, Side):
             return self._boxes[node.inputs[0]].side_schemas.get(node.output)
         box = self._boxes[node]
-        return node.schema if box.operator is None else box.operator.schema
+        return None if box.operator is None else box.operator.schema
 
-    def _require_schemas(self, source: Node) -> None:
-        """Before rows of a source are taken: what joins them with others must know the others' columns."""
-        reached = {source}
+    def _require_schemas(self) -> None:
+        """At the end of the input: rows that wait for columns of others would wait for ever."""
         for node, box in self._boxes.items():
-            if not reached.intersection(node.inputs):
-                continue
-            if box.operator is not None:
-                reached.add(node)
-            elif len(node.inputs) > 1:
-                box.require(dict(zip(node.inputs, map(self._schema, node.inputs), strict=True)))
+            if box.has_pending_rows:
+                unknown = next(each for i, each in enumerate(node.inputs) if box.pending_schema(i) is None)
+                raise SchemaError(
+                    f"{node.path}: no rows of {unknown.path} have come, so its columns are not known: give it a "
+                    "schema= where it is written, or push Arrow data without rows"
+                )
 
     def _step(self, given: Mapping[Node, Batch], idle_origin: int | None = None) -> StreamResults:
         """Let every box take what its inputs give."""
@@ -250,12 +278,11 @@ class StreamEngine:
                     is_idle = [self._is_idle(each) for each in node.inputs] if len(node.inputs) > 1 else ()
                     box = self._boxes[node]
                     if box.operator is None and any(batch is not None and len(batch) for batch in batches):
-                        known = [
-                            batch.rows.schema if batch is not None and len(batch) else self._schema(each)
-                            for batch, each in zip(batches, node.inputs, strict=True)
-                        ]
-                        if not box.make(known):
-                            box.require(dict(zip(node.inputs, known, strict=True)))
+                        box.make([
+                            batch.rows.schema if batch is not None and len(batch)
+                            else box.pending_schema(i) or self._schema(each)
+                            for i, (batch, each) in enumerate(zip(batches, node.inputs, strict=True))
+                        ])  # fmt: skip
                     output = box.step(batches, is_idle, idle_origin)
                 if output is not None:
                     outputs[node] = output
@@ -283,6 +310,23 @@ class StreamEngine:
         return StreamResults(given, {name: Records(parts) for name, parts in sides.items()})
 
     # -- state
+
+    def table(self, name: str = "results") -> ReadableTable:
+        """Give a table to read, as it is now; it changes with the next push.
+
+        Args:
+            name: of an output that is a table, or of the box of one.
+
+        Raises:
+            DefinitionError: there is no such table, or it has had no rows yet.
+        """
+        named = {self._names[node]: node for node in self._boxes} | self._outputs
+        node = named.get(name)
+        found: Any = None if node is None or node not in self._boxes else self._boxes[node].operator
+        if not isinstance(found, ReadableTable):
+            tables = [n for n, each in named.items() if isinstance(each, Tabled | TableJoined)]
+            raise DefinitionError(f'there is no table "{name}" yet; the tables are {", ".join(tables) or "none"}')
+        return found
 
     @property
     def inputs(self) -> tuple[str, ...]:

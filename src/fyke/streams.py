@@ -40,11 +40,12 @@ from fyke.operators.build import schema_of
 from fyke.pattern import Pattern
 from fyke.process import Process, StateDeclaration, copied
 from fyke.schema import Schema
+from fyke.table_nodes import Enriched, Tabled, TableJoined
 from fyke.timed_nodes import Joined, Keys, Processing, Windowing, keys_text
-from fyke.trigger import Trigger
-from fyke.window import Window
+from fyke.trigger import Trigger, per_update
+from fyke.window import Sliding, Window, global_window
 
-__all__ = ["KeyedStream", "Stream", "WindowedStream", "stream"]
+__all__ = ["KeyedStream", "Stream", "Table", "WindowedStream", "stream"]
 
 Row: TypeAlias = Mapping[str, Any]
 SchemaLike: TypeAlias = pa.Schema | Schema
@@ -283,6 +284,10 @@ class Stream:
         """Let Python code see the rows in the order of their times, all of one key; see KeyedStream.process."""
         return _processed(self, (), make, **options)
 
+    def table(self, *keys: str | Expr, delete: Expr | None = None, retract: bool = False) -> Table:
+        """Keep the latest row of each key, by arrival; see KeyedStream.table."""
+        return self.key_by(*keys).table(delete=delete, retract=retract)
+
     # -- other outputs
 
     def side(self, name: str) -> Stream:
@@ -466,17 +471,68 @@ class KeyedStream:
         """
         return _processed(self.stream, self.keys, make, params, state, schema, outputs, on_error)
 
+    def aggregate(self, **aggregates: Aggregate) -> Table:
+        """Sum up all rows of each key so far: a table with the columns of the key and the aggregates.
+
+        Args:
+            aggregates: name=fyke.agg.count() and so on.
+
+        >>> from fyke import agg
+        >>> totals = stream("payments", time="ts").key_by("card").aggregate(n=agg.count())
+        >>> totals.changes.schema is None
+        True
+        """
+        results = self.window(global_window(), trigger=per_update()).aggregate(**aggregates)
+        names = [*(name for name, _ in self.keys), *aggregates]
+        return results.select(*names).table(*(name for name, _ in self.keys))
+
+    def table(self, *, delete: Expr | None = None, retract: bool = False) -> Table:
+        """Keep the latest row of each key, by arrival; event time plays no part in it.
+
+        Args:
+            delete: a condition; such a row deletes its key.
+            retract: whether the changes say a row once more when it is replaced, as -U.
+        """
+        where = f"{self.stream.node.path}.table"
+        if not isinstance(retract, bool):
+            raise DefinitionError(f"{where}: retract={retract!r}: expected True or False")
+        condition = None if delete is None else _condition(delete, f"{where}(delete=)")
+        node = _timed(self.stream.node, "table")
+        keys = tuple((name, e if isinstance(e, ex.Column) else ex.Column(name)) for name, e in self.keys)
+        if keys != self.keys:
+            node = self.stream.with_columns(**{n: e for n, e in self.keys if not isinstance(e, ex.Column)}).node
+        return Table(_made(Tabled((node,), keys, condition, retract)).node, keys)
+
+    def enrich(self, table: Table, *, how: str = "left", versioned: bool = False, suffix: str = "_right") -> Stream:
+        """Give each row what a table says of its key.
+
+        Args:
+            table: with as many parts of the key.
+            how: left or inner: whether rows come whose key the table does not have, with nulls.
+            versioned: as the table was at the row's event time; rows and changes then wait for the watermark of both.
+                Else as it is when the row arrives.
+            suffix: for columns of the table whose names are there in the stream.
+
+        >>> customers = stream("customers", time="ts").table("id")
+        >>> stream("payments", time="ts").key_by("customer").enrich(customers)
+        stream('payments').enrich(stream('customers').table(the latest row of each col.id), left by col.customer = \
+            col.id, as the table is when the row arrives)
+        """
+        where = f"{self.stream.node.path}.enrich"
+        if not isinstance(table, Table):
+            raise DefinitionError(f"{where}: expected a table, as customers.table('id'), got {table!r:.80}")
+        if not isinstance(versioned, bool):
+            raise DefinitionError(f"{where}: versioned={versioned!r}: expected True or False")
+        _check_sides(where, self.keys, table.keys, suffix)
+        node = _timed(only_finals(self.stream.node), "enrich")
+        how = check_how(how, ("inner", "left"))
+        return _made(Enriched((node, table.node), self.keys, table.keys, how, suffix, versioned))
+
     def _joined(self, right: KeyedStream, by: Interval | AsOf, how: str, suffix: str, delete: Expr | None) -> Stream:
         where = f"{self.stream.node.path}.join"
         if not isinstance(right, KeyedStream):
             raise DefinitionError(f"{where}: the other side needs a key, as other.key_by(...): {right!r:.80}")
-        if len(right.keys) != len(self.keys):
-            raise DefinitionError(
-                f"{where}: the key has {len(self.keys)} parts on the left ({keys_text(self.keys)}), "
-                f"{len(right.keys)} on the right ({keys_text(right.keys)})"
-            )
-        if not isinstance(suffix, str) or not suffix:
-            raise DefinitionError(f"{where}: suffix={suffix!r}: expected a string that is not empty")
+        _check_sides(where, self.keys, right.keys, suffix)
         inputs = tuple(_timed(only_finals(each.stream.node), "join") for each in (self, right))
         return _made(Joined(inputs, by, self.keys, right.keys, how, suffix, delete))
 
@@ -526,7 +582,64 @@ class WindowedStream:
         )
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Table:
+    """The latest row of each key, by arrival. Made by `table` and `aggregate`; the engine's `table` reads it.
+
+    Attributes:
+        node: the box that holds it.
+        keys: what a row belongs to.
+    """
+
+    node: Node
+    keys: Keys
+
+    @property
+    def changes(self) -> Stream:
+        """What it gives: a row for each change, with the column `change` in front: +I, +U, -D, and -U.
+
+        As an output of an engine a table gives this, too.
+        """
+        return Stream(self.node)
+
+    def join(self, other: Table, *, how: str = "inner", suffix: str = "_right") -> Table:
+        """Join with another table by the keys of both: a table whose rows follow those of both.
+
+        Args:
+            other: with as many parts of the key.
+            how: inner, left, right or outer: which table's rows need none of the other.
+            suffix: for columns of the other table whose names are there.
+        """
+        where = f"{self.node.path}.join"
+        if not isinstance(other, Table):
+            raise DefinitionError(f"{where}: expected a table, got {other!r:.80}")
+        _check_sides(where, self.keys, other.keys, suffix)
+        made = _made(TableJoined((self.node, other.node), self.keys, other.keys, check_how(how), suffix))
+        return Table(made.node, self.keys)
+
+    def named(self, name: str) -> Table:
+        """Give it a name of its own."""
+        return replace(self, node=replace(self.node, title=name))
+
+    def describe(self, style: str = "text") -> str:
+        """Draw the graph; see Stream.describe."""
+        return self.changes.describe(style)
+
+    def __repr__(self) -> str:
+        return _written(self.node)
+
+
 # ------------------------------------------------------------------------------------------------ helpers
+
+
+def _check_sides(where: str, left: Keys, right: Keys, suffix: object) -> None:
+    if len(left) != len(right):
+        raise DefinitionError(
+            f"{where}: the key has {len(left)} parts on the left ({keys_text(left)}), "
+            f"{len(right)} on the right ({keys_text(right)})"
+        )
+    if not isinstance(suffix, str) or not suffix:
+        raise DefinitionError(f"{where}: suffix={suffix!r}: expected a string that is not empty")
 
 
 def _made(node: Node) -> Stream:
@@ -550,6 +663,8 @@ def _windowed(
         raise DefinitionError(f"{where}: trigger={trigger!r:.80}: expected one of fyke.trigger, or None")
     if not isinstance(emit_rest, bool):
         raise DefinitionError(f"{where}: emit_rest={emit_rest!r}: expected True or False")
+    if isinstance(window, Sliding) and (trigger is not None or emit_rest or allowed_lateness != 0):
+        raise DefinitionError(f"{where}: {window!r} has one result for each row: it takes no other option")
     lateness = 0 if type(allowed_lateness) is int and allowed_lateness == 0 else to_ns(allowed_lateness)
     return WindowedStream(stream, keys, window, lateness, trigger, emit_rest)
 

@@ -6,7 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fyke
-from fyke import Engine, ListState, Process, ValueState, begin, col, join, stream
+from fyke import (
+    Engine,
+    ListState,
+    Process,
+    ValueState,
+    agg,
+    begin,
+    col,
+    join,
+    session,
+    sliding,
+    stream,
+    trigger,
+    tumbling,
+)
 
 SCHEMA = pa.schema({"t": pa.int64(), "k": pa.string(), "v": pa.int64()})
 
@@ -50,6 +64,9 @@ QUIET = A.key_by("k").process(
     on_error="errors",
 )
 UPS = A.key_by("k").match({"up": UP, "gone": GONE}, timeouts=True)
+LOOSE = stream("loose", time="t", unit="ns")
+BUSY = begin("one", col.n > 0).followed_by("two", col.n > 1).within("40ns").by("k")
+WINDOWS = A.key_by("k").window(tumbling("6ns"), trigger=trigger.per_update()).aggregate(n=agg.count(), v=agg.sum("v"))
 GRAPHS = {
     "rows": A.filter(col.v > 2).with_columns(w=col.v * 2).map(twice, schema=SCHEMA),
     "branches": A.branch(big=col.v > 6, small=col.v < 2),
@@ -65,6 +82,30 @@ GRAPHS = {
     },
     "a process": {"quiet": QUIET, "loud": QUIET.side("loud").key_by("k").match(UP), "errors": QUIET.errors.select("v")},
     "a process joined with its input": A.key_by("k").join(QUIET.key_by("k"), join.interval(0, "9ns"), how="outer"),
+    "windows": {
+        "tumbling": A.key_by("k")
+        .window(tumbling("8ns"), allowed_lateness="4ns")
+        .aggregate(n=agg.count(), v=agg.sum("v")),
+        "session": A.window(session("3ns"), trigger=trigger.count(2)).aggregate(last=agg.last("v")),
+        "sliding": A.key_by("k").window(sliding("5ns")).aggregate(most=agg.max("v")),
+        "late": A.key_by("k").window(tumbling("8ns"), allowed_lateness="4ns").aggregate(n=agg.count()).late.select("v"),
+    },
+    "windows, then a pattern": {"all": WINDOWS, "busy": WINDOWS.match(BUSY)},
+    "a pattern, then windows": UPS.window(tumbling("10ns")).aggregate(n=agg.count(), v=agg.sum(col["high.v"])),
+    "a stream joined with its own windows": A.key_by("k").join(
+        WINDOWS.key_by("k"), join.interval(0, "8ns"), how="outer"
+    ),
+    "tables": {
+        "sums": A.key_by("k").aggregate(n=agg.count(), v=agg.sum("v")),
+        "joined": A.table("k", delete=col.v == 0).join(B.table("k"), how="outer"),
+        "enriched": B.key_by("k").enrich(A.table("k"), how="inner"),
+        "versioned": B.key_by("k").enrich(A.table("k"), versioned=True),
+    },
+    "unknown columns": {
+        "one": LOOSE.union(B).key_by("k").match(UP),
+        "two": B.map(dict).key_by("k").join(LOOSE.key_by("k"), join.interval("-4ns", "6ns"), how="outer"),
+        "three": B.key_by("k").enrich(LOOSE.table("k")),
+    },
     "a diamond": {
         "all": A.filter(col.v > 3).union(UPS.select(t=col["low.t"], k=col.k, v=col["low.v"]), A.filter(col.v < 3)),
         "ups": UPS.select("k").union(UPS.timeouts.select("k")),
@@ -90,7 +131,7 @@ def run(definition, calls, cuts=None, restored_after=()):
     found = []
     for number, (kind, name, what) in enumerate(calls):
         if name is not None and name not in engine.inputs:
-            name = "a"
+            name = "loose" if "loose" in engine.inputs else "a"
         if kind == "push":
             rows = sorted(what, key=lambda row: row[0]) if number % 2 else what
             while rows:
@@ -108,6 +149,8 @@ def run(definition, calls, cuts=None, restored_after=()):
             state = engine.snapshot()
             engine = Engine.restore(state, definition)
             assert engine.snapshot() == state
+    if "loose" in engine.inputs:
+        found.append(engine.push(table([]), to="loose"))
     found.append(engine.flush())
     engine.check()
     return fyke.StreamResults.together(found), engine.statistics()

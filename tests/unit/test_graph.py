@@ -259,9 +259,24 @@ def test_the_source_must_be_said_where_there_are_several():
         engine.push(ROWS)
     with pytest.raises(DefinitionError, match='there is no "other"'):
         engine.push(ROWS, to="other")
-    with pytest.raises(SchemaError, match=r"payments.union: the columns of others are not known yet"):
-        engine.push(ROWS, to="payments")
-    assert engine.statistics().rows == 0
+
+
+def test_rows_wait_for_the_columns_of_other_inputs():
+    others = stream("others", time="ts", unit="s")
+    definition = PAYMENTS.union(others).filter(col.amount > 1)
+    engine = Engine(definition)
+    assert len(engine.push(ROWS, to="payments")) == 0
+    engine.advance(0, input="others")
+    assert engine.statistics().boxes["union_1"] == {"waiting": 4}
+    with pytest.raises(SchemaError, match=r"payments.union: no rows of others have come, so its columns are not known"):
+        engine.flush()
+    engine = Engine.restore(engine.snapshot(), definition)
+    found = engine.push({"ts": 70, "card": "z", "amount": 5.0}, to="others")
+    assert list(found) == [ROWS[1], ROWS[3], {"ts": 70, "card": "z", "amount": 5.0}]
+    told = Engine(definition)
+    told.push(ROWS, to="payments")
+    nothing = pa.Table.from_pylist(ROWS).slice(0, 0)
+    assert list(told.push(nothing, to="others")) == [ROWS[1], ROWS[3]]
 
 
 def test_two_boxes_of_one_name_are_refused():
