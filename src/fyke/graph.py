@@ -24,10 +24,12 @@ from fyke.flowchart import box_names, draw_text
 from fyke.intake import Intake
 from fyke.nodes import Node, Side, Source, order_of
 from fyke.operator import END, START, Batch, Marks, Output
+from fyke.operators.processor import Processor
 from fyke.outcome import Records, StreamResults
 from fyke.snapshot import read_container, write_container
 from fyke.streams import Stream, Table
 from fyke.table_nodes import Tabled, TableJoined
+from fyke.timed_nodes import Processing
 
 __all__ = ["InputStatistics", "StreamEngine", "StreamStatistics", "Streams"]
 
@@ -327,6 +329,22 @@ class StreamEngine:
             tables = [n for n, each in named.items() if isinstance(each, Tabled | TableJoined)]
             raise DefinitionError(f'there is no table "{name}" yet; the tables are {", ".join(tables) or "none"}')
         return found
+
+    def state_of(self, box: str, key: Any = None) -> dict[str, Any]:
+        """Give what a process keeps for a key: its states by name, and its timers (ns) by name under "timers".
+
+        Args:
+            box: the name of the process.
+            key: a value, or a tuple of them; None: a process without a key.
+
+        Raises:
+            DefinitionError: there is no such process, or it has had no rows yet.
+        """
+        found: Any = next((b.operator for node, b in self._boxes.items() if self._names[node] == box), None)
+        if not isinstance(found, Processor):
+            known = [self._names[node] for node in self._boxes if isinstance(node, Processing)]
+            raise DefinitionError(f'there is no process "{box}" yet; there are {", ".join(known) or "none"}')
+        return found.state_of(key)
 
     @property
     def inputs(self) -> tuple[str, ...]:

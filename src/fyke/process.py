@@ -340,6 +340,17 @@ class Cells:
             live = {place: each for place, each in entry.items() if each[1] + ttl > watermark}
             self._put(key, live or None)
 
+    def peek(self, key: Key) -> Json:
+        """Give what a key has, as it is now: a value or None, a list, or a dict."""
+        before, self._frame.key = self._frame.key, key
+        try:
+            return self._shown({place: copied(value) for place, (value, _) in self._live().items()})
+        finally:
+            self._frame.key = before
+
+    def _shown(self, values: dict[Any, Json]) -> Json:
+        return values
+
     def __len__(self) -> int:
         return len(self._live())
 
@@ -392,6 +403,9 @@ class ValueCells(Cells, Generic[T]):
         """
         self._write_one(None, value)
 
+    def _shown(self, values: dict[Any, Json]) -> Json:
+        return values.get(None)
+
     def _is_place(self, place: object) -> bool:
         return place is None
 
@@ -415,6 +429,9 @@ class ListCells(Cells, Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return iter([copied(value) for value, _ in self._live().values()])
+
+    def _shown(self, values: dict[Any, Json]) -> Json:
+        return list(values.values())
 
     def _is_place(self, place: object) -> bool:
         return type(place) is int

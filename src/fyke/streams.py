@@ -7,7 +7,7 @@ while a stream is written; what can be checked is checked at once, and the error
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -43,7 +43,7 @@ from fyke.schema import Schema
 from fyke.table_nodes import Enriched, Tabled, TableJoined
 from fyke.timed_nodes import Joined, Keys, Processing, Windowing, keys_text
 from fyke.trigger import Trigger, per_update
-from fyke.window import Sliding, Window, global_window
+from fyke.window import Session, Sliding, Window, global_window
 
 __all__ = ["KeyedStream", "Stream", "Table", "WindowedStream", "stream"]
 
@@ -266,7 +266,8 @@ class Stream:
                     f"{self.node.path}.match: {p.name or p!r:.60}: without within() its partial matches can wait for "
                     "ever; add .within(...), or key_ttl= or max_partials="
                 )
-        node = _timed(only_finals(self.node), "match")
+        read = [e for p in found for e in (*(condition for _, condition in p.conditions()), *p.key)]
+        node = _reading(_timed(only_finals(self.node), "match"), read)
         return _made(Matching((node,), found, limits, checked_keep(keep, found)))
 
     def window(
@@ -497,7 +498,7 @@ class KeyedStream:
         if not isinstance(retract, bool):
             raise DefinitionError(f"{where}: retract={retract!r}: expected True or False")
         condition = None if delete is None else _condition(delete, f"{where}(delete=)")
-        node = _timed(self.stream.node, "table")
+        node = _reading(_timed(self.stream.node, "table"), self.parts)
         keys = tuple((name, e if isinstance(e, ex.Column) else ex.Column(name)) for name, e in self.keys)
         if keys != self.keys:
             node = self.stream.with_columns(**{n: e for n, e in self.keys if not isinstance(e, ex.Column)}).node
@@ -524,7 +525,7 @@ class KeyedStream:
         if not isinstance(versioned, bool):
             raise DefinitionError(f"{where}: versioned={versioned!r}: expected True or False")
         _check_sides(where, self.keys, table.keys, suffix)
-        node = _timed(only_finals(self.stream.node), "enrich")
+        node = _reading(_timed(only_finals(self.stream.node), "enrich"), self.parts)
         how = check_how(how, ("inner", "left"))
         return _made(Enriched((node, table.node), self.keys, table.keys, how, suffix, versioned))
 
@@ -533,7 +534,7 @@ class KeyedStream:
         if not isinstance(right, KeyedStream):
             raise DefinitionError(f"{where}: the other side needs a key, as other.key_by(...): {right!r:.80}")
         _check_sides(where, self.keys, right.keys, suffix)
-        inputs = tuple(_timed(only_finals(each.stream.node), "join") for each in (self, right))
+        inputs = tuple(_reading(_timed(only_finals(x.stream.node), "join"), x.parts) for x in (self, right))
         return _made(Joined(inputs, by, self.keys, right.keys, how, suffix, delete))
 
     def __repr__(self) -> str:
@@ -568,7 +569,9 @@ class WindowedStream:
         for name, each in aggregates.items():
             if not isinstance(each, Aggregate):
                 raise DefinitionError(f"{where}: {name}={each!r:.80} is no aggregate, as fyke.agg.count() is one")
-        node = _timed(only_finals(self.stream.node), "window")
+        gap = [self.window.gap] if isinstance(self.window, Session) and isinstance(self.window.gap, Expr) else []
+        read = [*(e for _, e in self.keys), *gap, *(e for each in aggregates.values() for e in each.args)]
+        node = _reading(_timed(only_finals(self.stream.node), "window"), read)
         return _made(
             Windowing(
                 (node,),
@@ -715,6 +718,16 @@ def _timed(node: Node, what: str) -> Node:
             f"{node.path}.{what}: these rows have no place in time any more; filter, select, map, or give them out"
         )
     return node
+
+
+def _reading(node: Node, expressions: Iterable[Expr]) -> Node:
+    """The box, with fields of structs that are read, as col["probe.amount"], as columns of their own."""
+    names = dict.fromkeys(name for e in expressions for name in ex.columns(e) if "." in name)
+    known = node.schema
+    wanted = [name for name in names if known is None or known.get_field_index(name) < 0]
+    if not wanted:
+        return node
+    return _made(Project((node,), tuple((name, ex.Column(name)) for name in wanted), keep=True)).node
 
 
 def _arrow(schema: SchemaLike | None) -> pa.Schema | None:

@@ -331,6 +331,23 @@ class Processor:
         place = self._timer_of.get((self._frame.key, name))
         return None if place is None else place[0]
 
+    def state_of(self, key: Any) -> dict[str, Any]:
+        """Give what is kept for a key: states by name, timers by name under "timers".
+
+        Raises:
+            DataError: the key has other parts.
+        """
+        parts = () if key is None and not self._program.fields else key if isinstance(key, tuple) else (key,)
+        if len(parts) != len(self._program.fields):
+            raise DataError(f"{self._path}: the key has {len(self._program.fields)} parts, got {key!r:.60}")
+        try:
+            columns = [_column([p], f.type) for p, f in zip(parts, self._program.fields, strict=True)]
+        except (pa.ArrowException, TypeError, ValueError):
+            columns = [pa.array([p], f.type) for p, f in zip(parts, self._program.fields, strict=True)]
+        found = tuple(_hashable(column)[0] for column in columns)
+        timers = {name: place[0] for (owner, name), place in self._timer_of.items() if owner == found}
+        return {name: cells.peek(found) for name, cells in self._cells.items()} | {"timers": timers}
+
     # -- what operators give besides
 
     def statistics(self) -> dict[str, int]:
