@@ -22,7 +22,7 @@ from fyke.errors import DefinitionError, EngineStopped, FykeError, SchemaError, 
 from fyke.eventtime import watermark_ns
 from fyke.flowchart import box_names, draw_text
 from fyke.intake import Intake
-from fyke.nodes import Node, Side, Source, order_of
+from fyke.nodes import Node, Side, Source, Union, order_of
 from fyke.operator import END, START, Batch, Marks, Output
 from fyke.operators.processor import Processor
 from fyke.outcome import Records, StreamResults
@@ -181,7 +181,7 @@ class StreamEngine:
         """End of input: all watermarks go to infinity, everything open comes out, later rows are late.
 
         Raises:
-            SchemaError: rows of one input wait for the columns of another that has had none; nothing has ended then.
+            SchemaError: rows of a join wait for the columns of an input that has had none; nothing has ended then.
         """
         return self._advance(END, None)
 
@@ -259,8 +259,13 @@ class StreamEngine:
     def _require_schemas(self) -> None:
         """At the end of the input: rows that wait for columns of others would wait for ever."""
         for node, box in self._boxes.items():
-            if box.has_pending_rows:
-                unknown = next(each for i, each in enumerate(node.inputs) if box.pending_schema(i) is None)
+            if not box.has_pending_rows:
+                continue
+            known = [box.pending_schema(i) or self._schema(each) for i, each in enumerate(node.inputs)]
+            if isinstance(node, Union):  # what never came changes nothing
+                box.make([each or next(other for other in known if other is not None) for each in known])
+            else:
+                unknown = next(each for each, schema in zip(node.inputs, known, strict=True) if schema is None)
                 raise SchemaError(
                     f"{node.path}: no rows of {unknown.path} have come, so its columns are not known: give it a "
                     "schema= where it is written, or push Arrow data without rows"

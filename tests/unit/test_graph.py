@@ -268,8 +268,6 @@ def test_rows_wait_for_the_columns_of_other_inputs():
     assert len(engine.push(ROWS, to="payments")) == 0
     engine.advance(0, input="others")
     assert engine.statistics().boxes["union_1"] == {"waiting": 4}
-    with pytest.raises(SchemaError, match=r"payments.union: no rows of others have come, so its columns are not known"):
-        engine.flush()
     engine = Engine.restore(engine.snapshot(), definition)
     found = engine.push({"ts": 70, "card": "z", "amount": 5.0}, to="others")
     assert list(found) == [ROWS[1], ROWS[3], {"ts": 70, "card": "z", "amount": 5.0}]
@@ -277,6 +275,19 @@ def test_rows_wait_for_the_columns_of_other_inputs():
     told.push(ROWS, to="payments")
     nothing = pa.Table.from_pylist(ROWS).slice(0, 0)
     assert list(told.push(nothing, to="others")) == [ROWS[1], ROWS[3]]
+    alone = Engine(definition)
+    alone.push(ROWS, to="payments")
+    assert list(alone.flush()) == [ROWS[1], ROWS[3]]
+
+
+def test_a_join_cannot_end_without_the_columns_of_a_side():
+    others = stream("others", time="ts", unit="s")
+    engine = Engine(PAYMENTS.key_by("card").join(others.key_by("card"), fyke.join.interval(0, "1s")))
+    engine.push(ROWS, to="payments")
+    with pytest.raises(SchemaError, match=r"payments.join: no rows of others have come, so its columns are not known"):
+        engine.flush()
+    engine.push(pa.Table.from_pylist(ROWS).slice(0, 0), to="others")
+    assert len(engine.flush()) == 0
 
 
 def test_two_boxes_of_one_name_are_refused():
