@@ -15,18 +15,22 @@ def blocks(language):
 
 def test_python_examples_run_and_print_what_they_say(capsys):
     names = {}
-    first, service = blocks("python")
+    first, service, streams = blocks("python")
     exec(first, names)
     said = [line[2:] for line in first.splitlines() if line.startswith("# ")]
     assert capsys.readouterr().out.splitlines() == said == ["1234 0.5 940.0"]
     exec(service, names)
     assert [match.key for match in [*names["matches"], *names["rest"]]] == ["1234"]
     assert isinstance(names["state"], bytes)
+    exec(streams, names)
+    rest = names["rest"]
+    assert [row["card"] for row in rest["alerts"]] == ["1234"]
+    assert [(row["card"], row["n"]) for row in rest["hourly"]] == [("1234", 1)]
 
 
 def test_the_python_example_can_be_typed_into_a_repl():
     """No blank line within a block that a REPL would take for its end."""
-    first, _ = blocks("python")
+    first, *_ = blocks("python")
     done = subprocess.run([sys.executable, "-i"], input=first + "\n", capture_output=True, text=True, timeout=60)
     assert "1234 0.5 940.0" in done.stdout
     assert "Error" not in done.stderr
