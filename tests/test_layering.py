@@ -49,6 +49,7 @@ BESIDE = {
     "kafka": {"errors", "kafka"},  # clients of a broker: what is read and written is none of its business
     "state": {"errors", "state"},
     "generate": {"errors"},
+    "stream_replay": {"io", "errors", "eventtime", "graph", "nodes", "operator", "outcome"},
     "replay": {"io", "duration", "engine", "errors", "expr", "match", "matching", "pattern", "schema"},
     "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},
     "__main__": {"cli"},

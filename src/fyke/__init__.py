@@ -24,6 +24,7 @@ from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
 from fyke.process import Context, ListState, MapState, Process, ValueState
 from fyke.replay import Replay, replay
 from fyke.schema import Field, Schema
+from fyke.stream_replay import StreamReplay
 from fyke.streams import KeyedStream, Stream, Table, WindowedStream, stream
 from fyke.window import count_window, global_window, hopping, session, sliding, tumbling
 
@@ -65,6 +66,7 @@ __all__ = [
     "Statistics",
     "Stream",
     "StreamEngine",
+    "StreamReplay",
     "StreamResults",
     "StreamStatistics",
     "Table",

@@ -17,8 +17,9 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import pyarrow as pa
 
+from fyke._core import count_from
 from fyke.box import Box
-from fyke.errors import DefinitionError, EngineStopped, FykeError, SchemaError, StateError
+from fyke.errors import DataError, DefinitionError, EngineStopped, FykeError, SchemaError, StateError
 from fyke.eventtime import watermark_ns
 from fyke.flowchart import box_names, draw_text
 from fyke.intake import Intake
@@ -159,11 +160,50 @@ class StreamEngine:
             if not len(rows):
                 return self._step({})
             first = self._arrivals
-            batch = intake.take(rows, times, first)
+            batch = intake.take(rows, times, count_from(first, len(rows)))
             self._arrivals += len(rows)
             return self._step({intake.node: batch})
         finally:
             self._is_busy = False
+
+    def push_merged(self, data: Mapping[str, Any], order: Any) -> StreamResults:
+        """Take rows of several sources in one step, in an order of arrival of their own.
+
+        Args:
+            data: rows by the name of the source, as push takes them.
+            order: for each row of all, in the order of arrival, the place of its source in `data`.
+
+        Raises:
+            DataError, SchemaError: as push.
+        """
+        places = np.asarray(order)
+        self._enter()
+        try:
+            taken = []
+            for i, (name, rows) in enumerate(data.items()):
+                intake = self._intake(name)
+                batch, times = intake.decode(rows)
+                mine = np.flatnonzero(places == i)
+                if len(mine) != len(batch):
+                    raise DataError(f'order: {len(mine)} rows of "{name}", {len(batch)} given')
+                taken.append((intake, batch, times, mine))
+            self._settle()
+            first = self._arrivals
+            self._arrivals += len(places)
+            return self._step(
+                {
+                    intake.node: intake.take(batch, times, (mine + first).astype(np.uint64))
+                    for intake, batch, times, mine in taken
+                    if len(mine)
+                }
+            )
+        finally:
+            self._is_busy = False
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The sources by name."""
+        return {name: intake.node for name, intake in self._intakes.items()}
 
     def advance(self, watermark: int | dt.datetime, input: str | None = None) -> StreamResults:
         """Move the watermark from outside: no more rows with a time at or before it.

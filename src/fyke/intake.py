@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fyke._core import count_from
 from fyke.columns import Columns
 from fyke.errors import StateError
 from fyke.eventtime import TimeColumn
 from fyke.nodes import Source
-from fyke.operator import END, START, Batch, Int64s, Marks
+from fyke.operator import END, START, Batch, Int64s, Marks, UInt64s
 
 __all__ = ["Intake"]
 
@@ -60,17 +59,15 @@ class Intake:
             self.columns.schema = before
             raise
 
-    def take(self, rows: pa.RecordBatch, times: Int64s, origin: int) -> Batch:
-        """Take rows whose first has this arrival number."""
-        n = len(rows)
+    def take(self, rows: pa.RecordBatch, times: Int64s, origins: UInt64s) -> Batch:
+        """Take rows with these arrival numbers, of which there are some."""
         bound = self.node.out_of_order
         # What is late lies below the highest time anyway: it needs no look of its own.
         highest = np.maximum.accumulate(np.maximum(times, self.highest))
         passed = np.where(highest < START + bound + 2, START, highest - bound - 1)
         before = np.concatenate([np.array([self.watermark], np.int64), np.maximum(passed[:-1], self.watermark)])
         rises = np.flatnonzero(passed > before)
-        origins = count_from(origin, n)
-        self.position += n
+        self.position += len(rows)
         self.highest = int(highest[-1])
         self.watermark = max(self.watermark, int(passed[-1]))
         self.is_idle = False
