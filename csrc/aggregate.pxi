@@ -27,6 +27,7 @@ cdef extern from "aggregate.h" nogil:
     void agg_columns_init(agg_columns *c, arena *a)
     void agg_columns_free(agg_columns *c)
     uint64_t agg_rows(const void *state)
+    status agg_emit(const agg_plan *p, const void *state, agg_columns *out)
     status agg_export(const agg_plan *p, const void *state, agg_bytes *out)
     status agg_restore(const agg_plan *p, void *state, event_store *s, const uint8_t *data, size_t size, const event_ref *refs)
 

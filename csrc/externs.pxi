@@ -153,6 +153,7 @@ cdef extern from "keyspace.h" nogil:
         uint32_t table_size
         key_slot *slots
     status keyspace_slot(keyspace *k, const event_store *s, event_ref e, bint insert, uint32_t *slot)
+    status keyspace_slot_of(keyspace *k, const uint32_t *columns, const event_store *s, event_ref e, bint insert, uint32_t *slot)
 
 cdef extern from "match_graph.h" nogil:
     cdef struct node:

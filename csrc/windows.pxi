@@ -19,6 +19,7 @@ cdef extern from "windows.h" nogil:
     cdef struct window:
         event_time_t start, end, fire
         uint32_t slot
+        uint32_t next
         uint32_t revision
         uint8_t armed
         uint8_t in_use
@@ -29,6 +30,8 @@ cdef extern from "windows.h" nogil:
         pass
     cdef struct window_due:
         uint32_t window
+    cdef struct window_key:
+        uint32_t head
     cdef struct window_counters:
         uint64_t rows
         uint64_t *aside
@@ -43,6 +46,7 @@ cdef extern from "windows.h" nogil:
         agg_log log
         uint32_t n_records
         uint32_t n_open
+        window_key *key_states
         uint32_t n_idle
         window_due *due
         uint32_t n_due
@@ -198,6 +202,49 @@ cdef class WindowCore:
     def stop(self, str why):
         """Refuse everything from now on: what Python keeps beside the kernel is lost."""
         self.stopped = why
+
+    def numbers(self, RowStore keys, Segment key):
+        """The numbers of all windows by (key, start, end); `key`: of those of the key of its only row, the latest start first."""
+        cdef windows *w = &self.windows
+        cdef uint32_t slot = 0, i, at
+        cdef event_ref e
+        if key is None:
+            if windows_in_order(w):
+                raise MemoryError
+            return [w.due[i].window for i in range(w.n_due)]
+        keys.take(key)
+        e.segment, e.row = key.id, 0
+        st = keyspace_slot_of(&w.keys, keys.plan.key_columns + keys.plan.keyspaces[0].first_column, &keys.store, e, False, &slot)
+        keys.unpin(key)
+        keys.sweep()
+        if st:
+            raise MemoryError
+        found = []
+        at = 0 if slot == NO_SLOT or slot == KEY_NULL else w.key_states[slot].head
+        while at != 0:
+            found.append(at - 1)
+            at = window_at(w, at - 1).next
+        return found
+
+    def read(self, numbers):
+        """What these windows hold now, as a step would tell it: (revisions, keys, values of the aggregates, Segments)."""
+        cdef windows *w = &self.windows
+        cdef uint64_t overflows = w.result_values.overflows
+        cdef uint32_t id
+        revisions = []
+        try:
+            for number in numbers:
+                id = number
+                revisions.append(window_at(w, id).revision)
+                if key_columns_append(&w.result_keys, &w.keys, window_at(w, id).slot) or agg_emit(
+                    &w.aggs, window_state(window_at(w, id)), &w.result_values
+                ):
+                    raise MemoryError
+        finally:
+            keys = _take_keys(&w.result_keys)
+            values = take_results(&w.result_values, &w.aggs)
+            w.result_values.overflows = overflows  # they have been counted when they were told
+        return np.array(revisions, np.int64), keys, values, self.rows.segments
 
     def compact(self):
         """Put together what is left of all segments."""

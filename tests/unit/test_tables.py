@@ -10,40 +10,17 @@ from fyke.operator import END
 from fyke.operators.changes import with_change
 from fyke.operators.enrichment import Enrichment, versioned
 from fyke.operators.table import CompactedTable, TableJoin
-from tests.unit.two_inputs import LEFT, RIGHT, Feed, Mark, Row, run, state_of, values
+from tests.unit.two_inputs import LEFT, LOG, RIGHT, Feed, Mark, OneInput, Row, changes, log, run, state_of, values
 
 pytestmark = pytest.mark.core
 
-LOG = pa.schema([("k", pa.string()), ("v", pa.int64())])
 LEFT_CHANGES = with_change(LOG)
 RIGHT_CHANGES = with_change(pa.schema([("k", pa.string()), ("w", pa.int64())]))
 TABLES = (LEFT_CHANGES, RIGHT_CHANGES)
 
 
-class OneInput:
-    """Drives an operator of one input with the left side of a feed."""
-
-    def __init__(self, operator):
-        self.operator = operator
-
-    def step(self, inputs):
-        return self.operator.step(inputs[:1])
-
-    def __getattr__(self, name):
-        return getattr(self.operator, name)
-
-
 def table(**options):
     return CompactedTable((LOG, [col.k]), **options)
-
-
-def log(operator, rows, cuts=()):
-    feed = Feed((LOG, LOG), [Row(LEFT, time, row) for time, row in enumerate(rows)])
-    return run(OneInput(operator), feed, cuts, check=False)
-
-
-def changes(ran):
-    return [row for _, _, row in ran.rows]
 
 
 # --- one log

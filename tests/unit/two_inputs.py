@@ -118,3 +118,30 @@ def as_table(rows, side, schema):
     own = [row for row in rows if row.side == side]
     columns = {f.name: pa.array([row.values[i] for row in own], f.type) for i, f in enumerate(schema)}
     return pa.table(columns | {"t": pa.array([row.time for row in own], pa.int64())})
+
+
+LOG = pa.schema([("k", pa.string()), ("v", pa.int64())])
+
+
+class OneInput:
+    """Drives an operator of one input with the left side of a feed."""
+
+    def __init__(self, operator):
+        self.operator = operator
+
+    def step(self, inputs):
+        return self.operator.step(inputs[:1])
+
+    def __getattr__(self, name):
+        return getattr(self.operator, name)
+
+
+def log(operator, rows, cuts=()):
+    """Feed rows of LOG to an operator of one input."""
+    feed = Feed((LOG, LOG), [Row(LEFT, time, row) for time, row in enumerate(rows)])
+    return run(OneInput(operator), feed, cuts, check=False)
+
+
+def changes(ran):
+    """Give the rows that came out."""
+    return [row for _, _, row in ran.rows]
