@@ -50,7 +50,8 @@ BESIDE = {
     "state": {"errors", "state"},
     "generate": {"errors"},
     "stream_replay": {"io", "errors", "eventtime", "graph", "nodes", "operator", "outcome"},
-    "replay": {"io", "duration", "engine", "errors", "expr", "match", "matching", "pattern", "schema"},
+    "replay": {"io", "duration", "engine", "errors", "expr", "match", "matching", "pattern", "schema",
+               "graph", "stream_replay", "streams"},
     "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},
     "__main__": {"cli"},
 }

@@ -11,7 +11,7 @@ import difflib
 import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from fyke.duration import DurationLike
 from fyke.engine import Engine, Statistics
 from fyke.errors import DefinitionError, LimitError, SchemaError
 from fyke.expr import Call, columns, walk
+from fyke.graph import Streams
 from fyke.io import Batch, Idle, Source, Watermark
 from fyke.io.files import open_log
 from fyke.io.memory import Memory
@@ -27,6 +28,8 @@ from fyke.match import Match, Results, Rows
 from fyke.matching import Patterns
 from fyke.pattern import Pattern
 from fyke.schema import infer_schema
+from fyke.stream_replay import StreamReplay
+from fyke.streams import Stream, Table
 
 # No topic has more; a column that has is a key, and a key belongs into the pattern.
 MAX_PARTITIONS = 4_096
@@ -227,6 +230,9 @@ class Replay:
         return engine
 
 
+@overload
+def replay(source: Any, patterns: Streams, *, batch_size: int = ..., **options: Any) -> StreamReplay: ...
+@overload
 def replay(
     source: Any,
     patterns: Patterns,
@@ -241,13 +247,16 @@ def replay(
     format: str | None = None,
     types: Mapping[str, pa.DataType] | None = None,
     **limits: Any,
-) -> Replay:
+) -> Replay: ...
+def replay(source: Any, patterns: Any, **options: Any) -> Any:
     """Run patterns over a log, as they would have run live.
 
     Args:
         source: a path ("-" is standard input), a `fyke.io.Source`, Arrow data, a frame, or an iterable of rows; rows
             in the order of their arrival.
-        patterns: one pattern, several, or several by name.
+            For streams also names of their sources mapped to such.
+        patterns: one pattern, several, or several by name; or a Stream, or several by name: then a StreamReplay comes,
+            and of the options only batch_size, format and types are left, for the streams say the others.
         time: the column of the event time: timestamps, text in ISO 8601, or numbers with `unit`.
         unit: "s", "ms", "us" or "ns", the unit of a time that is a number.
         out_of_order: how far an event may lie behind one that arrived before it; what is further behind is late.
@@ -270,6 +279,28 @@ def replay(
     ...     print(match.key, match["probe"]["amount"], match["spree"]["amount"])
     a 0.5 900.0
     """
+    values = patterns.values() if isinstance(patterns, Mapping) else [patterns]
+    if any(isinstance(each, Stream | Table) for each in values):
+        return StreamReplay(source, patterns, **options)
+    return _replay_patterns(source, patterns, **options)
+
+
+def _replay_patterns(
+    source: Any,
+    patterns: Patterns,
+    *,
+    time: str,
+    unit: str | None = None,
+    out_of_order: DurationLike | int = 0,
+    partition: str | None = None,
+    timeouts: bool = False,
+    keep: Sequence[str] | None = None,
+    batch_size: int = 65_536,
+    format: str | None = None,
+    types: Mapping[str, pa.DataType] | None = None,
+    **limits: Any,
+) -> Replay:
+    """Run patterns; see replay."""
     if batch_size < 1:
         raise DefinitionError(f"batch_size must be at least 1, got {batch_size}")
     if isinstance(patterns, Pattern):
@@ -303,7 +334,7 @@ def replay(
         warnings.simplefilter("always")
         make_engine()
     for warning in told:
-        warnings.warn(warning.message, stacklevel=2)
+        warnings.warn(warning.message, stacklevel=3)
     return Replay(found, _quietly(make_engine), partition, timeouts)
 
 

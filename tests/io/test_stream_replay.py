@@ -26,6 +26,7 @@ def test_logs_are_merged_by_the_time_they_have_reached(size):
 
 def test_one_log_gives_what_its_engine_gives():
     assert [row["t"] for row in StreamReplay(LEFT, A.filter(fyke.col.k == 2))] == [5, 9]
+    assert [row["t"] for row in fyke.replay(LEFT, A.filter(fyke.col.k == 2), batch_size=2)] == [5, 9]
 
 
 def test_each_source_has_a_log():
