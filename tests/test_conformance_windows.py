@@ -13,7 +13,7 @@ import pytest
 
 from tests.conformance.cases import CORPORA, Case, read
 from tests.conformance.join_adapter import run_join_on_engine
-from tests.conformance.kinds import engine_runs, kind_for
+from tests.conformance.kinds import kind_for
 from tests.conformance.runner import Expectation, Report, expected, judge, main, oracle_matcher
 from tests.conformance.window_adapter import run_window_on_engine
 
@@ -66,12 +66,8 @@ def test_engine_agrees(batch: str, every: int, cases: list[Case], expectations: 
     def matcher(case: Case) -> Any:
         return run_join_on_engine(case, batch) if "join" in case else run_window_on_engine(case, batch)
 
-    verdicts = [
-        judge(case, matcher, wanted)
-        for case, wanted in list(zip(cases, expectations, strict=True))[::every]
-        if engine_runs(case)
-    ]
-    assert len(verdicts) > 600
+    some = list(zip(cases, expectations, strict=True))[::every]
+    verdicts = [judge(case, matcher, wanted) for case, wanted in some]
     assert not [f"{verdict.id}: {verdict.wrong}" for verdict in verdicts if verdict.wrong]
 
 

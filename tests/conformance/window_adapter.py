@@ -59,16 +59,17 @@ def detailed_on_engine(case: Case, batch: str | None = None) -> Outcome:
 
 def operator_for(case: Case, aggregates: dict[str, agg.Aggregate], schema: pa.Schema = SCHEMA) -> Windowed:
     """Make the operator of a case."""
+    return Windowed(window_for(case["window"]), aggregates, schema, [col.key], **windowing_for(case))
+
+
+def windowing_for(case: Case) -> dict[str, Any]:
+    """Give what goes with a window, by the operators' names."""
     given = case.get("trigger")
-    return Windowed(
-        window_for(case["window"]),
-        aggregates,
-        schema,
-        [col.key],
-        trigger=None if given is None else trigger_for(given),
-        allowed_lateness=f"{case.get('allowed_lateness') or 0}ns",
-        emit_rest=case.get("emit_rest", False),
-    )
+    return {
+        "trigger": None if given is None else trigger_for(given),
+        "allowed_lateness": f"{case.get('allowed_lateness') or 0}ns",
+        "emit_rest": case.get("emit_rest", False),
+    }
 
 
 def window_for(given: dict[str, Any]) -> window.Window:
@@ -166,6 +167,7 @@ def row_of(case: Case, at: int, time: int, row: Row) -> Row:
 def closes(case: Case) -> bool:
     """Whether what a watermark makes final is told besides what Flink tells."""
     given = case.get("trigger") or {}
-    if case["window"]["kind"].startswith("count") or given.get("kind") in ("count", "per_update"):
+    kind = (case.get("window") or case["join"]["window"])["kind"]
+    if kind.startswith("count") or given.get("kind") in ("count", "per_update"):
         return True
-    return bool(case.get("allowed_lateness")) and case["window"]["kind"] != "global" and not given.get("purge")
+    return bool(case.get("allowed_lateness")) and kind != "global" and not given.get("purge")

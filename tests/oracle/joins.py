@@ -8,7 +8,7 @@ from typing import Any
 from .definition import Refused
 from .javalong import MAX, MIN
 from .window_definition import Element, WindowProfile, windowing
-from .windows import WindowFault, WindowOperator, watermark_of
+from .windows import WindowFault, WindowOperator, WindowResult, watermark_of
 
 SIDES = ("l", "r")
 
@@ -21,6 +21,7 @@ class Joined:
     r: Any
     ts: int
     at: int
+    fired: WindowResult | None = None  # joins by window: the firing that it belongs to
 
 
 @dataclass
@@ -30,6 +31,7 @@ class JoinOutcome:
     results: list[Joined] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
+    no_window: list[int] = field(default_factory=list)
     error: str | None = None
     error_at: int | None = None
 
@@ -148,12 +150,23 @@ def run_windowed(case: dict[str, Any], windows: WindowOperator) -> JoinOutcome:
             outcome.error, outcome.error_at = str(fault), at
             break
     for fired in windows.outcome.results:
-        if not fired.closing:
-            left, right = ([e.id for e in fired.elements if e.side == side] for side in SIDES)
-            pairs = [(left, right)] if case["join"]["kind"] == "cogroup" else [(i, j) for i in left for j in right]
-            outcome.results += [Joined(*pair, fired.bounds[1] - 1, fired.at) for pair in pairs]
-    outcome.dropped = windows.outcome.late
+        last = MAX if fired.bounds is None else fired.bounds[1] - 1
+        pairs = pairs_of(fired, case["join"]["kind"] == "cogroup", case["join"].get("how", "inner"))
+        outcome.results += [Joined(*pair, last, fired.at, fired) for pair in pairs]
+    outcome.dropped, outcome.no_window = windows.outcome.late, windows.outcome.no_window
     return outcome
+
+
+def pairs_of(fired: WindowResult, cogroup: bool, how: str) -> list[tuple[Any, Any]]:
+    """Give what a firing joins: both groups, or all pairs; on an outer side what has no partner in the window."""
+    left, right = ([e.id for e in fired.elements if e.side == side] for side in SIDES)
+    if cogroup:
+        return [(left, right)]
+    if how in ("left", "outer") and not right:
+        return [(i, None) for i in left]
+    if how in ("right", "outer") and not left:
+        return [(None, j) for j in right]
+    return [(i, j) for i in left for j in right]
 
 
 def run_asof(case: dict[str, Any]) -> JoinOutcome:

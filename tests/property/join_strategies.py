@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.property.window_strategies import rests, triggers, windows
+
 Json = dict[str, Any]
 
 HOWS = ("inner", "left", "right", "outer")
@@ -27,6 +29,17 @@ def asofs(draw: st.DrawFn) -> Json:
     tolerance = draw(st.one_of(st.none(), st.integers(0, 8)))
     how, delete = draw(st.sampled_from(["inner", "left"])), draw(st.booleans())
     return {"kind": "asof", "tolerance": tolerance, "how": how, "delete": delete}
+
+
+@st.composite
+def windowed(draw: st.DrawFn) -> Json:
+    """A join by window, as pairs or groups, with all that goes with windows: a case without its input."""
+    window = draw(windows(("tumbling", "hopping", "hopping", "session", "session", "count", "count_sliding", "global")))
+    trigger = draw(triggers(window["kind"]))
+    join = {"kind": draw(st.sampled_from(["window", "cogroup"])), "window": window, "how": draw(st.sampled_from(HOWS))}
+    lateness = draw(st.sampled_from([0, 0, 3, 20, 2**63 - 1]))
+    rest = rests(window, trigger) and draw(st.booleans())
+    return {"join": join, "trigger": trigger, "allowed_lateness": lateness, "emit_rest": rest}
 
 
 @st.composite

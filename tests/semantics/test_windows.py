@@ -11,7 +11,6 @@ import pytest
 from tests import window_notation
 from tests.conformance import join_cases, window_cases
 from tests.conformance.join_adapter import run_join_on_engine
-from tests.conformance.kinds import engine_runs
 from tests.conformance.window_adapter import detailed_on_engine
 
 HERE = Path(__file__).parent
@@ -71,11 +70,7 @@ def by_engine(case: dict[str, Any]) -> Any:
     return run_join_on_engine(case) if "join" in case else detailed_on_engine(case)
 
 
-def for_engine(cases: list[Written]) -> list[Written]:
-    return [written for written in cases if engine_runs(window_notation.case(written[1]))]
-
-
-@pytest.mark.parametrize("written", for_engine(DEVIATIONS + EXAMPLES), ids=lambda written: written[1])
+@pytest.mark.parametrize("written", DEVIATIONS + EXAMPLES, ids=lambda written: written[1])
 def test_engine(written: Written) -> None:
     check(written, "fyke", by_engine)
 
