@@ -17,8 +17,10 @@ from tests.unit.corpus_patterns import to_pattern
 
 Json = dict[str, Any]
 
-thorough = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-shorter = settings(thorough, max_examples=100)
+thorough = settings(
+    max_examples=settings.default.max_examples * 2, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+shorter = settings(thorough, max_examples=settings.default.max_examples)
 
 
 @pytest.mark.parametrize("batch", ["1", "7", "all"])

@@ -16,7 +16,7 @@ from tests.unit.two_inputs import run
 
 Json = dict[str, Any]
 
-thorough = settings(max_examples=100, deadline=None)
+thorough = settings(max_examples=settings.default.max_examples, deadline=None)
 
 
 @thorough

@@ -17,7 +17,7 @@ from tests.oracle.tables import compacted, enriched, joined
 from tests.oracle.window_definition import Element
 from tests.unit.two_inputs import LEFT, RIGHT, Feed, Row, run
 
-thorough = settings(max_examples=100, deadline=None)
+thorough = settings(max_examples=settings.default.max_examples, deadline=None)
 
 LOG = pa.schema([("key", pa.string()), ("v", pa.int64()), ("id", pa.int64())])
 CHANGES = with_change(LOG)

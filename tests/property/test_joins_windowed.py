@@ -16,7 +16,9 @@ from tests.unit.two_inputs import Ran, run
 
 Json = dict[str, Any]
 
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(
+    max_examples=settings.default.max_examples * 3 // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def wanted_rows(outcome: JoinOutcome, start: int = 0) -> list[tuple[Any, ...]]:

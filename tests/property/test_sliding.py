@@ -20,7 +20,7 @@ from tests.unit.one_input import Item, ended, rising, run
 
 SCHEMA = pa.schema([("k", pa.string()), ("n", pa.int64()), ("x", pa.float64()), ("s", pa.string()), ("b", pa.bool_())])
 
-thorough = settings(max_examples=100, deadline=None)
+thorough = settings(max_examples=settings.default.max_examples, deadline=None)
 
 WHOLE = st.integers(-4, 4)
 EXTREME = st.sampled_from([-(2**63), 2**63 - 1, 2**62, 0])

@@ -20,7 +20,9 @@ from tests.unit.corpus_patterns import to_pattern
 Json = dict[str, Any]
 Row = dict[str, Any]
 
-thorough = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(
+    max_examples=settings.default.max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 @st.composite

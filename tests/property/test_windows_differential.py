@@ -14,7 +14,9 @@ from tests.property.window_strategies import cases
 
 Json = dict[str, Any]
 
-thorough = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(
+    max_examples=settings.default.max_examples * 5 // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 some_aggregates = st.lists(st.sampled_from(sorted(AGGREGATES)), min_size=1, max_size=4, unique=True)
 

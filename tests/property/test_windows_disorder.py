@@ -16,7 +16,9 @@ from tests.property.window_strategies import END, rows, triggers, windows
 
 Json = dict[str, Any]
 
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(
+    max_examples=settings.default.max_examples * 3 // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 TIMED = ("tumbling", "hopping", "session", "session_dynamic")
 ORDERLESS = ("rows", "sum", "total", "least", "var", "first", "last", "cheapest", "top")

@@ -18,7 +18,9 @@ from tests.property.window_strategies import inputs
 
 Json = dict[str, Any]
 
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(
+    max_examples=settings.default.max_examples * 3 // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 some_aggregates = st.lists(st.sampled_from(sorted(AGGREGATES)), min_size=1, max_size=4, unique=True)
 lengths = st.sampled_from([0, 1, 3, 10, 2**63 - 1])
