@@ -28,12 +28,12 @@ static enum status reserve_due(struct windows *w, uint64_t n)
     return st;
 }
 
-static enum status push_due(struct windows *w, uint32_t id, bool by_start)
+/* `start` is what comes before the key in the order. */
+static enum status push_due(struct windows *w, uint32_t id, event_time_t start)
 {
     const enum status st = reserve_due(w, (uint64_t)w->n_due + 1);
     if (st == STATUS_OK) {
-        const struct window *p = window_at(w, id);
-        w->due[w->n_due++] = (struct window_due){by_start ? p->start : 0, key_rank(&w->keys, p->slot), id};
+        w->due[w->n_due++] = (struct window_due){start, key_rank(&w->keys, window_at(w, id)->slot), id};
     }
     return st;
 }
@@ -146,7 +146,7 @@ enum status windows_in_order(struct windows *w)
     w->n_due = 0;
     for (uint32_t i = 0; st == STATUS_OK && i < w->n_records; i++) {
         if (window_at(w, i)->in_use) {
-            st = push_due(w, i, false);
+            st = push_due(w, i, 0);
         }
     }
     return st == STATUS_OK ? sort_due(w) : st;
@@ -258,7 +258,7 @@ static enum status push_group(struct windows *w, uint32_t id)
         st = reserve_due(w, (uint64_t)w->n_due + g->n_panes);
     }
     for (uint32_t at = g->first; st == STATUS_OK && at != NO_WINDOW; at = window_at(w, at - 1)->group_next) {
-        st = push_due(w, at - 1, true);
+        st = push_due(w, at - 1, window_at(w, at - 1)->start);
     }
     return st;
 }
@@ -289,7 +289,7 @@ static enum status due_at(struct windows *w, event_time_t deadline, event_time_t
         }
         event_time_t when;
         if (next_deadline(w, window_at(w, owner), watermark, &when)) {
-            st = when == deadline ? push_due(w, owner, true) : timers_set(&w->timers, owner, when, w->births++);
+            st = when == deadline ? push_due(w, owner, window_at(w, owner)->start) : timers_set(&w->timers, owner, when, w->births++);
         }
     }
     return st == STATUS_OK ? sort_due(w) : st;
@@ -304,7 +304,7 @@ static enum status finish(struct windows *w, uint64_t origin)
     for (uint32_t i = 0; st == STATUS_OK && (fires || w->spec.closes) && i < w->n_records; i++) {
         const struct window *p = window_at(w, i);
         if (p->in_use && p->prev == NO_WINDOW) { /* of a count window's slices the newest */
-            st = push_due(w, i, false);
+            st = push_due(w, i, p->armed ? p->fire : TIME_MAX); /* by time, as always */
         }
     }
     st = st == STATUS_OK ? sort_due(w) : st;
@@ -314,7 +314,7 @@ static enum status finish(struct windows *w, uint64_t origin)
             st = windows_count_rest(w, id, origin);
             continue;
         }
-        st = windows_emit(w, id, origin, window_at(w, id)->armed ? window_at(w, id)->fire : TIME_MAX, true);
+        st = windows_emit(w, id, origin, w->due[i].start, true);
         if (st == STATUS_OK) {
             st = windows_close(w, id);
         }

@@ -42,3 +42,18 @@ def test_a_restored_operator_goes_on_as_the_oracle(case: Json, names: list[str],
     for one, other in zip(wanted, rest.rows, strict=False):
         assert same(one, other), f"wanted {one}\n   got {other}"
     assert len(rest.rows) == len(wanted)
+
+
+def test_a_count_window_is_saved_between_two_results() -> None:
+    """Every second row is a window, so after the first there is a part of a window without rows."""
+    rows = [{"key": "a", "v": None, "x": None, "s": None, "gap": gap, "id": gap} for gap in (1, 2, 3, 4)]
+    items = [{"t": 0, "key": "a", "row": row} for row in rows]
+    case = {"window": {"kind": "count_sliding", "count": 1, "slide": 2}, "input": items}
+    aggregates = engine_aggregates(["median", "ids"])
+    for stop in range(5):
+        first, second = (operator_for(case, aggregates, SCHEMA) for _ in range(2))
+        feed, ran = Feed(items, SCHEMA), Ran()
+        take(ran, first.step([feed.batch(0, stop)]))
+        second.restore(first.export())
+        take(ran, second.step([feed.batch(stop, 4)]))
+        assert [(at, row["median"], row["ids"]) for at, _, row in ran.rows] == [(1, 2.0, [2]), (3, 4.0, [4])]

@@ -72,15 +72,18 @@ def rows(draw: st.DrawFn) -> Json:
 
 @st.composite
 def inputs(draw: st.DrawFn, keys: str = "ab", longest: int = 40) -> list[Json]:
-    """Elements in some disorder, watermarks near those before, some of which jump; often the end."""
+    """Elements in some disorder, some between two others; watermarks near those before, some of which jump."""
     jitter = draw(st.sampled_from([0, 2, 8, 20]))
     now, items = draw(st.sampled_from([0, -30])), []
     n = draw(st.integers(0, longest))  # left to itself, Hypothesis makes short lists
     one = st.tuples(st.integers(0, 9), st.integers(0, jitter), st.integers(0, 3))
     for shape, back, step in draw(st.lists(one, min_size=n, max_size=n)):
-        now += step
+        now += step if shape % 2 else 2 * step
         if shape < 7:
-            items.append({"t": now - back, "key": keys[shape % len(keys)], "row": draw(rows())})
+            key = keys[shape % len(keys)]
+            before = [item["t"] for item in items if item.get("key") == key][-2:]
+            t = sum(before) // 2 if shape > 4 and len(before) == 2 else now - back  # sessions that one element joins
+            items.append({"t": t, "key": key, "row": draw(rows())})
         else:
             items.append({"watermark": now - back + (12 if shape == 9 else 0)})
     return [*items, END] if draw(st.booleans()) else items

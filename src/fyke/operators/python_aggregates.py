@@ -119,9 +119,9 @@ class PythonAggregates:
         Raises:
             StateError: a user-defined aggregate has no save and load.
         """
-        return {
-            f"aggregate_{i}": kept.save([self.panes[pane][i] for pane in panes]) for i, kept in enumerate(self.kept)
-        }
+        # A pane that no row has come into yet is in no log: of a count window the part between two results.
+        states = [self.panes.get(pane) or [kept.start() for kept in self.kept] for pane in panes]
+        return {f"aggregate_{i}": kept.save([state[i] for state in states]) for i, kept in enumerate(self.kept)}
 
     def restore(self, state: Mapping[str, Any], panes: Sequence[int]) -> None:
         """Take over what export gave; raises StateError if it is damaged or of something else."""
