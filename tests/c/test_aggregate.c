@@ -340,6 +340,42 @@ static void test_damaged_plans(void)
     }
 }
 
+/* What no rows can have left is noticed. */
+static void test_broken_states(void)
+{
+    const uint32_t list[] = {4, AGG_SUM, INTS, AGG_NO_COLUMN, 0, AGG_MAX, FLOATS, AGG_NO_COLUMN, 0, AGG_MIN, BOOLS, AGG_NO_COLUMN, 0,
+                             AGG_FIRST, TEXTS, AGG_NO_COLUMN, 1};
+    const char *reason = NULL;
+    struct agg_plan plan;
+    CHECK(agg_plan_load(&plan, &arena, (const uint8_t *)list, sizeof list, types, N_COLUMNS, &reason) == STATUS_OK);
+    const uint32_t sum = plan.specs[0].main;
+    const uint32_t most = plan.specs[1].main;
+    const uint32_t least = plan.specs[2].main;
+    const struct {
+        uint32_t at;
+        uint64_t value;
+    } wrong[] = {
+        {plan.specs[0].values, 3}, {sum + 8, 1}, {sum + 8, UINT64_MAX - 1}, {most, KEY_INFINITY + 1}, {most, (uint64_t)~KEY_INFINITY - 1},
+        {least, 2}, {plan.refs[0], NO_SEGMENT}, {plan.refs[0], (uint64_t)N_ROWS << 32}, {plan.specs[0].values, 0},
+    };
+    for (uint32_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        uint64_t state[64];
+        struct event_ref row = {segment, 0};
+        agg_init(&plan, state);
+        while (is_null(INTS, row.row) || is_null(FLOATS, row.row) || is_null(BOOLS, row.row) || is_null(TEXTS, row.row)) {
+            row.row++;
+        }
+        CHECK(agg_add(&plan, state, &store, row) == STATUS_OK && agg_add(&plan, state, &store, row) == STATUS_OK);
+        CHECK(agg_check(&plan, state, &store) == NULL);
+        const uint64_t before = state[wrong[i].at / 8];
+        state[wrong[i].at / 8] = wrong[i].value;
+        CHECK(agg_check(&plan, state, &store) != NULL);
+        state[wrong[i].at / 8] = before;
+        agg_free(&plan, state, &store);
+    }
+    agg_plan_free(&plan);
+}
+
 static void test(void)
 {
     struct agg_plan plan;
@@ -364,6 +400,7 @@ static void test(void)
     agg_columns_free(&out);
     agg_plan_free(&plan);
     test_damaged_plans();
+    test_broken_states();
     test_no_memory();
     store.segments[segment].pinned = 0;
     event_store_close(&store, segment);

@@ -114,7 +114,7 @@ static double any_double(uint32_t kind)
         return isfinite(x) ? x : 0.0;
     }
     default:
-        return random_below(6) == 0 ? (random_below(2) == 0 ? (double)NAN : sign * (double)INFINITY) : 5e-324 * random_below(9);
+        return random_below(60) == 0 ? (random_below(5) == 0 ? (double)NAN : sign * (double)INFINITY) : 5e-324 * random_below(9);
     }
 }
 
@@ -236,6 +236,51 @@ static void test_no_memory(void)
     arena_free_all(&a);
 }
 
+/* Numbers that just fit the window beside each other, and just do not. */
+static void test_edges_of_the_window(void)
+{
+    for (int width = 60; width < 132; width++) {
+        struct arena a;
+        static struct model model;
+        union sum sum;
+        arena_init(&a);
+        memset(&model, 0, sizeof model);
+        exact_init(&sum.x, EXACT_VALUES);
+        const double most = ldexp(9007199254740991.0, width - 53); /* 53 digits, the highest just below 2^width */
+        const double sign = random_below(2) == 0 ? 1.0 : -1.0;
+        const double values[] = {sign, sign * most, sign * most, -sign, sign * most, -sign * most, sign * 3, -sign * most, -sign * most};
+        for (unsigned i = 0; i < sizeof values / sizeof *values; i++) {
+            CHECK(exact_add(&sum.x, &a, values[i], false) == STATUS_OK);
+            model_add(&model, values[i], 1);
+            CHECK(exact_to_double(&sum.x) == model_round(&model));
+        }
+        CHECK(exact_to_double(&sum.x) == sign * 3);
+        exact_free(&sum.x, &a);
+        arena_free_all(&a);
+    }
+}
+
+/* A number with its sign in the last bit of the widest sum is refused, the next smaller one is not. */
+static void test_the_widest_number(void)
+{
+    struct arena a;
+    union sum sum;
+    arena_init(&a);
+    for (int32_t exponent = 1086; exponent <= 1087; exponent++) {
+        const uint32_t head[2] = {0, 1};
+        const int64_t wide = exponent;
+        const uint64_t limb = 1;
+        uint8_t bytes[24];
+        memcpy(bytes, head, 8);
+        memcpy(bytes + 8, &wide, 8);
+        memcpy(bytes + 16, &limb, 8);
+        struct reader r = {bytes, bytes + sizeof bytes, false};
+        CHECK(exact_read(&sum.x, &a, EXACT_VALUES, &r) == (exponent == 1086 ? STATUS_OK : STATUS_BAD_SNAPSHOT));
+        exact_free(&sum.x, &a);
+    }
+    arena_free_all(&a);
+}
+
 /* A mean is the quotient rounded once: for integers below 2^53 that is what one division of doubles gives. */
 static void test_quotients(void)
 {
@@ -246,6 +291,16 @@ static void test_quotients(void)
         big_from_i128(&b, sum);
         CHECK(big_to_double(&b, n, 1) == (double)sum / (double)n);
     }
+    for (int i = 0; i < 200; i++) { /* by two numbers whose product has more than 64 digits */
+        const uint64_t n = (UINT64_C(1) << 32) + random_below(9);
+        const uint64_t other = (UINT64_C(1) << 32) + random_below(9);
+        const uint128 product = (uint128)n * other;
+        const uint128 quotient = (UINT64_C(1) << 58) + (random_u64() >> 6 & ~UINT64_C(63)) + (random_below(2) == 0 ? 32 : 0);
+        const uint32_t more = random_below(2);
+        struct big b;
+        big_from_i128(&b, (int128)(quotient * product + more));
+        CHECK(big_to_double(&b, n, other) == (double)(quotient << 1 | more) / 2);
+    }
 }
 
 static void test(void)
@@ -253,6 +308,8 @@ static void test(void)
     test_sums();
     test_everything_taken_out_is_zero();
     test_no_memory();
+    test_edges_of_the_window();
+    test_the_widest_number();
     test_quotients();
 }
 

@@ -168,6 +168,7 @@ def test_a_restored_one_goes_on_as_one_that_never_stopped(
 @thorough
 @given(items=inputs(), aggregates=chosen(), cuts=st.lists(st.integers(0, 45)))
 def test_compaction_changes_nothing(items: list[Item], aggregates: dict[str, Aggregate], cuts: list[int]) -> None:
+    aggregates = {**aggregates, "text": agg.max("s")}  # points at rows
     plain = run(operator(5, aggregates), items, SCHEMA, cuts)
     each = operator(5, aggregates)
     out = None

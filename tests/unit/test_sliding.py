@@ -215,6 +215,55 @@ def test_without_memory_the_window_stops_and_nothing_is_broken():
             made.check()
 
 
+class Joined:
+    """Depends on the order in which rows come in and summaries are merged."""
+
+    def __init__(self):
+        self.text = ""
+
+    def add(self, v):
+        self.text += f"{v},"
+
+    def merge(self, other):
+        self.text += f"({other.text})"
+
+    def result(self):
+        return self.text
+
+
+ORDERLY = {"text": agg.max("k"), "joined": agg.udf(Joined, "v", result="string")}
+
+
+def orderly():
+    return SlidingWindows(fyke.sliding("4ns"), ORDERLY, SCHEMA)
+
+
+def test_after_a_restore_summaries_are_put_together_in_the_same_way():
+    items = [row(at, at, "ab"[at % 2]) for at in range(30)]
+    items = [each for at, item in enumerate(items) for each in ((item, at) if at % 3 == 0 else (item,))]
+    for stop in range(0, len(items), 4):
+        first, second = orderly(), orderly()
+        run(first, items[:stop], SCHEMA)
+        second.restore(first.export())
+        assert second.export() == first.export()
+        assert run(second, items, SCHEMA, start=stop).rows == run(first, items, SCHEMA, start=stop).rows
+
+
+def test_rows_that_a_result_may_show_survive_compaction():
+    made = orderly()
+    plain = run(orderly(), [row(at, at, "zyx"[at % 3]) for at in range(20)] + [END], SCHEMA).rows
+    out = run(made, [], SCHEMA)
+    items = [row(at, at, "zyx"[at % 3]) for at in range(20)]
+    for at in range(20):
+        run(made, items[: at + 1], SCHEMA, start=at, into=out)
+        made.core.compact()
+        run(made, [*items[: at + 1], at], SCHEMA, start=at + 1, into=out)
+        made.core.compact()
+        made.check()
+        assert made.store.counters()["segments"] == 1
+    assert out.rows == plain
+
+
 def state_of(items):
     made = SlidingWindows(fyke.sliding("4ns"), AGGREGATES, SCHEMA, [col.k])
     run(made, items, SCHEMA)
