@@ -12,6 +12,8 @@
 #include "arena.h"
 #include "base.h"
 
+#include <string.h>
+
 #define NO_SEGMENT UINT32_MAX /* of an event_ref: no event */
 
 /* `data` points at row 0 (bool: one byte a row). `valid` is an Arrow bitmap starting at bit `valid_offset`, or NULL: no nulls. */
@@ -93,6 +95,13 @@ static inline struct str_view column_str(const struct column *c, uint32_t row)
         v.size = (uint64_t)(o[row + 1] - o[row]);
     }
     return v;
+}
+
+static inline int str_compare(struct str_view x, struct str_view y)
+{
+    const uint64_t n = x.size < y.size ? x.size : y.size;
+    const int c = n == 0 ? 0 : memcmp(x.data, y.data, n);
+    return c != 0 ? c : (x.size > y.size) - (x.size < y.size);
 }
 
 static inline void event_retain_many(struct event_store *s, uint32_t segment, uint32_t n)

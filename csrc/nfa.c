@@ -83,6 +83,9 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
     if (st == STATUS_OK) {
         st = nfa_strict_init(n);
     }
+    if (st == STATUS_OK) {
+        st = nfa_dispatch_init(n);
+    }
     return st == STATUS_OK ? nfa_decide(n) : st;
 }
 
@@ -131,6 +134,7 @@ void nfa_free(struct nfa *n)
     arena_free(a, n->sort_space, n->sort_capacity * sizeof *n->sort_space);
     arena_free(a, n->results.rows, n->results.rows_capacity * sizeof *n->results.rows);
     arena_free(a, n->results.events, n->results.events_capacity * sizeof *n->results.events);
+    nfa_dispatch_free(n);
     nfa_strict_free(n);
     nfa_lag_free(n);
     match_graph_free(&n->graph);

@@ -119,6 +119,17 @@ struct sequence {
     uint32_t *taken_by;
 };
 
+/* Which patterns a row concerns (nfa_dispatch.c): those of the bits in its mask, and those that every row does. Bitmaps over patterns. */
+struct dispatch {
+    uint64_t *always;
+    uint64_t *concerned; /* of the current row */
+    uint32_t n_words;
+    uint64_t *care;    /* bits of the mask that concern a pattern */
+    uint32_t *first;   /* per bit: its first entry */
+    uint32_t *entries; /* patterns */
+    uint32_t n_entries;
+};
+
 /* What is remembered of the events before, per keyspace (nfa_lag.c). */
 struct lag {
     struct timers timers; /* when an idle key's last event is forgotten */
@@ -161,6 +172,7 @@ struct nfa {
     struct strict_keys strict;
     struct timers strict_timers; /* no later than the deadline they stand for: it is worked out when they fire */
     struct sequence *sequences;  /* per pattern */
+    struct dispatch dispatch;
     struct lag *lags;            /* per keyspace */
     struct vm vm;
     struct results results;
@@ -324,6 +336,12 @@ void nfa_drop_runs(struct nfa *n, struct keyed *k, uint32_t first, uint32_t coun
 void nfa_close_keyed(struct nfa *n, uint32_t id);
 /* nfa_bound.c: max_partials and max_memory, after a step of what the pattern holds for a key. */
 MUST_CHECK enum status nfa_bound(struct nfa *n, uint32_t pattern, uint32_t id);
+/* nfa_dispatch.c */
+MUST_CHECK enum status nfa_dispatch_init(struct nfa *n);
+void nfa_dispatch_free(struct nfa *n);
+/* The patterns that the current row concerns, as a bitmap of dispatch.n_words. */
+const uint64_t *nfa_concerned(struct nfa *n);
+
 /* nfa_lag.c */
 MUST_CHECK enum status nfa_lag_init(struct nfa *n);
 void nfa_lag_free(struct nfa *n);
@@ -357,6 +375,13 @@ MUST_CHECK enum status nfa_strict_unpack(struct nfa *n, uint32_t id, struct keye
 void nfa_strict_repack(struct nfa *n, struct keyed *k);
 /* STATUS_BAD_SNAPSHOT: its runs are not those of a strict sequence. The keyed state is gone in any case. */
 MUST_CHECK enum status nfa_strict_adopt(struct nfa *n, uint32_t keyed);
+
+/* What the current row does to a run in this state; NULL: the guards have to be judged. */
+static inline const struct outcome *nfa_decided(const struct nfa *n, uint32_t state)
+{
+    const struct decision *d = &n->decisions[state];
+    return UNLIKELY(d->first_outcome == NO_DECISION) ? NULL : &n->outcomes[d->first_outcome + decision_index(d, n->mask)];
+}
 
 /* Never "never": at the end of input every deadline has passed. */
 static inline event_time_t deadline_after(event_time_t t, int64_t wait)

@@ -7,23 +7,12 @@
 
 /* ------------------------------------------------------------------ rows */
 
-static bool concerns(const struct nfa *n, const struct pattern *p)
-{
-    if (p->every_row) {
-        return true;
-    }
-    for (uint32_t w = 0; w < n->plan->mask_words; w++) {
-        if (n->mask[w] & n->plan->cares[p->first_care + w]) {
-            return true;
-        }
-    }
-    return false;
-}
-
+/* Whether the current row can be the first event of a match. */
 static bool can_start(const struct nfa *n, const struct pattern *p)
 {
-    if (!p->start_quiet) {
-        return true;
+    const struct outcome *o = nfa_decided(n, p->first_state);
+    if (o != NULL || !p->start_quiet) {
+        return o == NULL || o->kind != OUTCOME_END;
     }
     for (uint32_t w = 0; w < n->plan->mask_words; w++) {
         if (n->mask[w] & n->plan->cares[p->first_start_care + w]) {
@@ -103,15 +92,20 @@ static enum status step_row(struct nfa *n, const struct waiting *row, uint32_t i
     for (uint32_t k = 0; k < n->plan->n_keyspaces; k++) {
         n->slots[k] = n->chunk_slots[(size_t)k * VM_BLOCK + i];
     }
-    for (uint32_t p = 0; p < n->plan->n_patterns && st == STATUS_OK; p++) {
-        if (concerns(n, &n->plan->patterns[p])) {
+    if (UNLIKELY(st != STATUS_OK)) {
+        return st;
+    }
+    const uint64_t *concerned = nfa_concerned(n);
+    for (uint32_t w = 0; w < n->dispatch.n_words; w++) {
+        for (uint64_t patterns = concerned[w]; patterns != 0; patterns &= patterns - 1) {
+            const uint32_t p = w * 64 + (uint32_t)__builtin_ctzll(patterns);
             st = step_pattern(n, p);
             if (UNLIKELY(st != STATUS_OK)) {
                 return nfa_fail_row(n, st, p);
             }
         }
     }
-    return st;
+    return STATUS_OK;
 }
 
 /* Reads what the next rows will touch, level by level, many rows at once, so that the misses of one level overlap. */

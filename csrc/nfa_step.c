@@ -367,15 +367,6 @@ static enum status step_open(struct nfa *n, const struct keyed *k, struct run *r
 
 /* ------------------------------------------------------------------ decisions */
 
-/* NULL: the guards have to be judged. */
-static inline const struct outcome *decide(const struct decision *d, const struct outcome *outcomes, const uint64_t *mask)
-{
-    if (UNLIKELY(d->first_outcome == NO_DECISION)) {
-        return NULL;
-    }
-    return &outcomes[d->first_outcome + decision_index(d, mask)];
-}
-
 static bool collect_bit(struct decision *d, uint32_t bit)
 {
     for (uint32_t i = 0; i < d->n_bits; i++) {
@@ -588,9 +579,6 @@ enum status nfa_step_key(struct nfa *n, struct keyed *k)
 {
     const struct pattern *p = &n->plan->patterns[k->pattern];
     const size_t size = run_size(n, k->pattern);
-    const struct decision *decisions = n->decisions;
-    const struct outcome *outcomes = n->outcomes;
-    const uint64_t *mask = n->mask;
     const uint32_t n_before = k->n_runs;
     struct sink to = {k->runs, 0, 0};
     n->n_out = 0;
@@ -598,7 +586,7 @@ enum status nfa_step_key(struct nfa *n, struct keyed *k)
     enum status st = STATUS_OK;
     for (uint32_t i = 0; i < n_before && st == STATUS_OK; i++) {
         struct run *run = run_at(k->runs, size, i);
-        const struct outcome *o = decide(&decisions[run->state], outcomes, mask);
+        const struct outcome *o = nfa_decided(n, run->state);
         to.limit = i + 1;
         switch (o != NULL ? o->kind : OUTCOME_EDGES) {
         case OUTCOME_STAY:
@@ -623,7 +611,7 @@ enum status nfa_step_key(struct nfa *n, struct keyed *k)
         }
     }
     if (st == STATUS_OK) {
-        st = step_start(n, k, p, decide(&decisions[p->first_state], outcomes, mask), &to, size);
+        st = step_start(n, k, p, nfa_decided(n, p->first_state), &to, size);
     }
     if (UNLIKELY(st != STATUS_OK)) {
         return st; /* the engine stops: nothing more is asked of these runs */

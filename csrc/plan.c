@@ -130,6 +130,19 @@ static bool check_load(const struct typing *t, const struct instruction *op)
     return op->a == 0 || (op->a == 1 && t->may_lag) || (op->a == 2 && t->is_condition && op->b < t->n_run_registers && plan_register_is_node(t->plan, t->pattern, op->b));
 }
 
+static bool check_thresholds(const struct typing *t, const struct instruction *op)
+{
+    const struct plan *p = t->plan;
+    const uint8_t type = op->op == OP_THRESHOLDS_I ? COLUMN_I64 : op->op == OP_THRESHOLDS_F ? COLUMN_F64 : COLUMN_STR;
+    bool ok = !t->is_condition && reads(t, op->a, type) && op->b > 0 && in_range(op->imm, 2 * (uint64_t)op->b, p->n_constants) &&
+              op->flags <= THRESHOLD_EQ && (type != COLUMN_STR || op->flags == THRESHOLD_EQ);
+    for (uint32_t i = 0; ok && i < op->b; i++) {
+        const int64_t bit = p->constants[op->imm + op->b + i].i64;
+        ok = bit >= 0 && bit < (int64_t)p->mask_words * 64 && (type != COLUMN_STR || is_text(p, op->imm + i));
+    }
+    return ok;
+}
+
 static bool check_instruction(struct typing *t, const struct instruction *op)
 {
     const struct plan *p = t->plan;
@@ -185,6 +198,8 @@ static bool check_instruction(struct typing *t, const struct instruction *op)
     } else if (op->op == OP_STORE) {
         return !t->is_condition && !t->may_lag && op->imm < p->n_columns && p->column_types[op->imm] != COLUMN_STR &&
                reads(t, op->a, p->column_types[op->imm]);
+    } else if (op->op <= OP_THRESHOLDS_S) {
+        return check_thresholds(t, op);
     } else {
         return false;
     }

@@ -31,8 +31,14 @@ enum vm_op {
     OP_BIT,                                    /* a = bool register; imm = bit of the row's mask */
     OP_RESULT,                                 /* a = bool register: the program's answer */
     OP_STORE,                                  /* a = register: a computed column is read from it (imm = column) */
+    /* imm = first of b constants, ascending, and then of the b bits that are set where the comparison with them holds;
+     * flags = threshold_kind */
+    OP_THRESHOLDS_I, OP_THRESHOLDS_F, OP_THRESHOLDS_S,
     OP_COUNT_OF_OPS
 };
+
+/* Of the value against each constant. */
+enum threshold_kind { THRESHOLD_LT, THRESHOLD_LE, THRESHOLD_GT, THRESHOLD_GE, THRESHOLD_EQ };
 
 struct instruction {
     uint8_t op;

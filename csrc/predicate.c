@@ -430,13 +430,6 @@ static void run_float(struct vm_register *r, const struct vm_register *a, const 
 
 /* ------------------------------------------------------------------ comparisons */
 
-static int compare_str(struct str_view x, struct str_view y)
-{
-    const uint64_t n = x.size < y.size ? x.size : y.size;
-    const int c = n == 0 ? 0 : memcmp(x.data, y.data, n);
-    return c != 0 ? c : (x.size > y.size) - (x.size < y.size);
-}
-
 static bool equal_str(struct str_view x, struct str_view y)
 {
     return x.size == y.size && (x.size == 0 || memcmp(x.data, y.data, x.size) == 0);
@@ -468,8 +461,8 @@ static void run_compare(struct vm_register *r, const struct vm_register *a, cons
     case OP_NE_B: COMPARE(uint8_t, b, x != y); break;
     case OP_EQ_S: COMPARE(struct str_view, str, equal_str(x, y)); break;
     case OP_NE_S: COMPARE(struct str_view, str, !equal_str(x, y)); break;
-    case OP_LT_S: COMPARE(struct str_view, str, compare_str(x, y) < 0); break;
-    default: COMPARE(struct str_view, str, compare_str(x, y) <= 0); break; /* OP_LE_S */
+    case OP_LT_S: COMPARE(struct str_view, str, str_compare(x, y) < 0); break;
+    default: COMPARE(struct str_view, str, str_compare(x, y) <= 0); break; /* OP_LE_S */
     }
     join_comparison(r, a, b, n);
 }
@@ -525,7 +518,7 @@ static bool in_set(const struct plan *plan, const struct instruction *op, const 
             }
             order = (a->f64[i] > c->f64) - (a->f64[i] < c->f64);
         } else {
-            order = compare_str(a->str[i], (struct str_view){plan->text + c->offset, c->size});
+            order = str_compare(a->str[i], (struct str_view){plan->text + c->offset, c->size});
         }
         if (order == 0) {
             return true;
@@ -702,6 +695,11 @@ static const struct vm_register *run(struct vm *vm, const struct plan *plan, con
             break;
         case OP_BIT:
             emit_bit(a, op->imm, n, masks, mask_words);
+            break;
+        case OP_THRESHOLDS_I:
+        case OP_THRESHOLDS_F:
+        case OP_THRESHOLDS_S:
+            vm_thresholds(op, a, plan, n, masks, mask_words);
             break;
         case OP_STORE:
             store_column(a, in, op->imm, n);

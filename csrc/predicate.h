@@ -62,6 +62,10 @@ void vm_free(struct vm *vm);
 void vm_run(struct vm *vm, const struct plan *plan, const struct program *program, const struct vm_input *input, uint32_t n,
             uint64_t *masks, uint32_t mask_words);
 
+/* predicate_thresholds.c: one comparison of a value with each of many constants, a bit each. */
+void vm_thresholds(const struct instruction *op, const struct vm_register *a, const struct plan *plan, uint32_t n, uint64_t *masks,
+                   uint32_t mask_words);
+
 /* Runs a program that ends in a condition for one row: true only if it is present and true. */
 bool vm_holds(struct vm *vm, const struct plan *plan, const struct program *program, const struct vm_input *input);
 

@@ -20,7 +20,8 @@ LAYERS = [
     ["rules", "stored"],
     ["pattern", "schema"],
     ["plan", "automaton"],
-    ["lower", "strategy"],
+    ["thresholds", "strategy"],
+    ["lower"],
     ["rowplan"],
     ["aggplan"],
     ["compiler", "explain"],
@@ -143,7 +144,10 @@ C_LAYERS = [
 C_PARTS = {
     **dict.fromkeys(["aggregate_plan", "aggregate_out", "aggregate_state"], "aggregate"),
     **dict.fromkeys([f"windows_{part}" for part in ("rows", "session", "count", "fire", "time", "restore")], "windows"),
-    **dict.fromkeys(["nfa_rows", "nfa_lag", "nfa_time", "nfa_step", "nfa_strict", "nfa_emit", "nfa_bound"], "nfa"),
+    **dict.fromkeys(
+        [f"nfa_{part}" for part in ("rows", "dispatch", "lag", "time", "step", "strict", "emit", "bound")], "nfa"
+    ),
+    "predicate_thresholds": "predicate",
 }
 
 

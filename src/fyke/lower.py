@@ -15,6 +15,7 @@ from fyke.errors import ExpressionError
 from fyke.expr import Expr
 from fyke.plan import BOOL, F64, I64, PHYSICAL, STR, ColumnPlan, Instruction, Program, Tables
 from fyke.schema import Schema
+from fyke.thresholds import gather_thresholds
 
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 EPOCH_DAY: Final = dt.date(1970, 1, 1).toordinal()
@@ -23,6 +24,7 @@ MICROSECOND: Final = dt.timedelta(microseconds=1)
 CURRENT, PREVIOUS, NODE = 0, 1, 2
 SUFFIX: Final = {I64: "i", F64: "f", BOOL: "b", STR: "s"}
 MIRRORED: Final = {"gt": "lt", "ge": "le"}
+EFFECTS: Final = ("bit", "result", "store", "thresholds_i", "thresholds_f", "thresholds_s")
 
 
 def literal_value(value: ex.Value) -> tuple[int, int | float | bytes]:
@@ -103,6 +105,7 @@ class Builder:
         self.code: list[Instruction] = []
         self.types: list[int] = []
         self.known: dict[tuple[object, ...], int] = {}
+        self.constants: dict[int, int | float | bytes] = {}
 
     # -- instructions
 
@@ -118,10 +121,16 @@ class Builder:
         self.code.append(Instruction(op, 0, 0, a, a, imm))
 
     def constant(self, physical: int, value: int | float | bytes) -> int:
-        return self.emit("const", physical, imm=self.shared.constant(physical, value), flags=physical)
+        reg = self.emit("const", physical, imm=self.shared.constant(physical, value), flags=physical)
+        self.constants[reg] = value
+        return reg
 
     def as_float(self, reg: int) -> int:
-        return reg if self.types[reg] == F64 else self.emit("i2f", F64, reg, reg)
+        if self.types[reg] == F64:
+            return reg
+        if reg in self.constants:
+            return self.constant(F64, float(self.constants[reg]))
+        return self.emit("i2f", F64, reg, reg)
 
     # -- expressions
 
@@ -253,21 +262,18 @@ class Builder:
 
     def finish(self) -> Program:
         """Map virtual registers onto as few real ones as their lifetimes allow."""
-        reads = {"load": (), "const": (), "agg": (), "avg": (), "count": ()}
-        last: dict[int, int] = {}
-        for at, i in enumerate(self.code):
-            for r in reads.get(i.op, (i.a, i.b) if i.op not in ("in_i", "in_f", "in_s") else (i.a,)):
-                last[r] = at
+        code = gather_thresholds(self.code, self.shared.tables)
+        last = {r: at for at, i in enumerate(code) for r in _operands(i)}
         real: dict[int, int] = {}
         free: list[int] = []
         n = 0
         out: list[Instruction] = []
-        for at, i in enumerate(self.code):
-            operands = reads.get(i.op, (i.a, i.b) if i.op not in ("in_i", "in_f", "in_s") else (i.a,))
-            a = real[i.a] if i.op not in reads else i.a
+        for at, i in enumerate(code):
+            operands = _operands(i)
+            a = real[i.a] if operands else i.a
             b = real[i.b] if len(operands) == 2 else i.b
             dst = 0
-            if i.op not in ("bit", "result", "store"):
+            if i.op not in EFFECTS:
                 if free:
                     dst = free.pop()
                 else:
@@ -278,6 +284,13 @@ class Builder:
             free += [real[r] for r in set(operands) if last[r] == at]
             out.append(Instruction(i.op, i.flags, dst, a, b, i.imm))
         return Program(n, tuple(out))
+
+
+def _operands(i: Instruction) -> tuple[int, ...]:
+    """The registers that an instruction reads."""
+    if i.op in ("load", "const", "agg", "avg", "count"):
+        return ()
+    return (i.a,) if i.op.startswith(("in_", "thresholds_")) else (i.a, i.b)
 
 
 __all__ = ["PHYSICAL", "Builder", "Registers", "Shared", "literal_value"]

@@ -32,7 +32,8 @@ OPS: Final = {
         add_f sub_f mul_f div_f floordiv_f mod_f neg_f abs_f min_f max_f atan2
         sqrt sin cos asin acos atan exp log floor ceil radians
         eq_i ne_i lt_i le_i eq_f ne_f lt_f le_f eq_s ne_s lt_s le_s eq_b ne_b
-        and or not is_null defined in_i in_f in_s starts_with ends_with contains bit result store""".split()  # noqa: SIM905
+        and or not is_null defined in_i in_f in_s starts_with ends_with contains bit result store
+        thresholds_i thresholds_f thresholds_s""".split()  # noqa: SIM905
     )
 }
 
