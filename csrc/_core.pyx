@@ -3,6 +3,7 @@
 
 include "externs.pxi"
 include "columns.pxi"   # Python values -> columns of a segment
+include "json.pxi"      # JSON texts -> columns
 include "results.pxi"   # what a push found
 include "rows.pxi"      # expressions over whole batches
 include "row_store.pxi" # rows that an operator holds

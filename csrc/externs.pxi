@@ -1,6 +1,6 @@
 # Declarations of the C kernels, one block per header, in flow order.
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memset
 
 cdef extern from "base.h" nogil:

@@ -57,6 +57,22 @@ class Segment:
     ) -> None: ...
     def __len__(self) -> int: ...
 
+# --- json.pxi
+
+JSON_NULL: int
+
+class JsonDecoder:
+    def __init__(self, names: Sequence[str], types: Sequence[str]) -> None: ...
+    def decode(
+        self, texts: list[bytes | None]
+    ) -> tuple[
+        int,
+        list[tuple[bytes | None, bytes, bytes | None]],
+        npt.NDArray[np.uint8] | None,
+        Int64s,
+        npt.NDArray[np.int32],
+    ]: ...
+
 # --- results.pxi
 
 class RawResults:
