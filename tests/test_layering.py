@@ -28,6 +28,7 @@ LAYERS = [
     ["matching"],
     ["nodes", "process"],
     ["timed_nodes"],
+    ["join_nodes"],
     ["table_nodes"],
     ["flowchart"],
     ["_core"],

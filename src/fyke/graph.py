@@ -29,7 +29,7 @@ from fyke.operators.processor import Processor
 from fyke.outcome import Records, StreamResults
 from fyke.snapshot import read_container, write_container
 from fyke.streams import Stream, Table
-from fyke.table_nodes import Tabled, TableJoined
+from fyke.table_nodes import Aggregated, Tabled, TableJoined
 from fyke.timed_nodes import Processing
 
 __all__ = ["InputStatistics", "StreamEngine", "StreamStatistics", "Streams"]
@@ -371,7 +371,7 @@ class StreamEngine:
         node = named.get(name)
         found: Any = None if node is None or node not in self._boxes else self._boxes[node].operator
         if not isinstance(found, ReadableTable):
-            tables = [n for n, each in named.items() if isinstance(each, Tabled | TableJoined)]
+            tables = [n for n, each in named.items() if isinstance(each, Aggregated | Tabled | TableJoined)]
             raise DefinitionError(f'there is no table "{name}" yet; the tables are {", ".join(tables) or "none"}')
         return found
 

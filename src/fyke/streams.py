@@ -22,6 +22,7 @@ from fyke.errors import DataError, DefinitionError
 from fyke.expr import Expr
 from fyke.flowchart import draw_mermaid, draw_text
 from fyke.join import AsOf, Interval, check_how
+from fyke.join_nodes import Grouped, Joined, WindowJoined
 from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
 from fyke.nodes import (
     SIDES,
@@ -37,13 +38,15 @@ from fyke.nodes import (
     row_expression,
 )
 from fyke.operators.build import schema_of
+from fyke.operators.window_spec import check_together
+from fyke.operators.windowed import RESULT_COLUMNS
 from fyke.pattern import Pattern
 from fyke.process import Process, StateDeclaration, copied
 from fyke.schema import Schema
-from fyke.table_nodes import Enriched, Tabled, TableJoined
-from fyke.timed_nodes import Joined, Keys, Processing, Windowing, keys_text
-from fyke.trigger import Trigger, per_update
-from fyke.window import Session, Sliding, Window, global_window
+from fyke.table_nodes import Aggregated, Enriched, Tabled, TableJoined
+from fyke.timed_nodes import Keys, Processing, Windowing, keys_text
+from fyke.trigger import Trigger
+from fyke.window import GlobalWindow, Session, Sliding, Window
 
 __all__ = ["KeyedStream", "Stream", "Table", "WindowedStream", "stream"]
 
@@ -281,6 +284,10 @@ class Stream:
         """Put rows together in windows, all of one key; see KeyedStream.window."""
         return _windowed(self, (), window, allowed_lateness, trigger, emit_rest)
 
+    def aggregate(self, **aggregates: Aggregate) -> Table:
+        """Sum up all rows so far: a table of one row; see KeyedStream.aggregate."""
+        return _aggregated(self, (), aggregates)
+
     def process(self, make: type[Process] | Callable[..., Any], **options: Any) -> Stream:
         """Let Python code see the rows in the order of their times, all of one key; see KeyedStream.process."""
         return _processed(self, (), make, **options)
@@ -396,23 +403,72 @@ class KeyedStream:
         """
         return _windowed(self.stream, self.keys, window, allowed_lateness, trigger, emit_rest)
 
-    def join(self, right: KeyedStream, by: Interval, *, how: str = "inner", suffix: str = "_right") -> Stream:
-        """Join with the rows of another stream of the same key, as far apart in time as an interval says.
+    def join(
+        self,
+        right: KeyedStream,
+        by: Interval | Window,
+        *,
+        how: str = "inner",
+        suffix: str = "_right",
+        **options: Any,
+    ) -> Stream:
+        """Join with the rows of another stream of the same key: as far apart as an interval says, or of one window.
+
+        An interval gives the columns of both rows; a window gives the key, window_start, window_end, revision, final,
+        then the columns of both. Rows without a partner come alone as `how` says, the other columns null.
 
         Args:
             right: the other stream; with as many parts of the key.
-            by: fyke.join.interval("-5m", "5m").
+            by: fyke.join.interval("-5m", "5m"), or a window: tumbling("1m"), hopping(...), session(...), ...
             how: inner, left, right or outer: which side's rows come alone if they find no partner.
             suffix: for columns of the right side whose names are there on the left.
+            options: of a join by window: allowed_lateness, trigger, emit_rest, as `window` takes them.
 
-        >>> from fyke import join
+        Raises:
+            DefinitionError: keys of different length, an unknown option, or one that does not go with `by`.
+            SchemaError: parts of the key of different types.
+
+        >>> from fyke import join, tumbling
         >>> orders, payments = stream("orders", time="ts"), stream("payments", time="ts")
         >>> orders.key_by("id").join(payments.key_by("order"), join.interval(0, "1h"))
         stream('orders').join(stream('payments'), inner join.interval('0s', '1h') by col.id = col.order)
+        >>> orders.key_by("id").join(payments.key_by("id"), tumbling("1m"), how="left")
+        stream('orders').window_join(stream('payments'), left tumbling('1m') by col.id)
         """
+        where = f"{self.stream.node.path}.join"
+        if isinstance(by, Window):
+            return self._by_window(WindowJoined, where, right, by, check_how(how), suffix, options)
         if not isinstance(by, Interval):
-            raise DefinitionError(f"{self.stream.node.path}.join: expected fyke.join.interval(...), got {by!r:.80}")
+            raise DefinitionError(
+                f"{where}: expected fyke.join.interval(...) or a window, as fyke.tumbling('1m'), got {by!r:.80}"
+            )
+        if options:
+            raise DefinitionError(f"{where}: {next(iter(options))}= is for joins by window, not for {by!r}")
         return self._joined(right, by, check_how(how), suffix, None)
+
+    def cogroup(self, right: KeyedStream, window: Window, **options: Any) -> Stream:
+        """Put the rows of both streams that lie in one window of their key together, as two lists.
+
+        The columns are the key, window_start, window_end, revision, final, then `left` and `right`: lists of rows in
+        the order of their arrival, one of which may be empty.
+
+        Args:
+            right: the other stream; with as many parts of the key.
+            window: as of `join`.
+            options: allowed_lateness, trigger, emit_rest, as `window` takes them.
+
+        Raises:
+            DefinitionError, SchemaError: as of `join`.
+
+        >>> from fyke import session
+        >>> orders, payments = stream("orders", time="ts"), stream("payments", time="ts")
+        >>> orders.key_by("id").cogroup(payments.key_by("id"), session("5m"))
+        stream('orders').cogroup(stream('payments'), session('5m') by col.id)
+        """
+        where = f"{self.stream.node.path}.cogroup"
+        if not isinstance(window, Window):
+            raise DefinitionError(f"{where}: {window!r:.80} is no window, as fyke.tumbling('1h') is one")
+        return self._by_window(Grouped, where, right, window, "outer", "_right", options)
 
     def asof(
         self,
@@ -473,19 +529,21 @@ class KeyedStream:
         return _processed(self.stream, self.keys, make, params, state, schema, outputs, on_error)
 
     def aggregate(self, **aggregates: Aggregate) -> Table:
-        """Sum up all rows of each key so far: a table with the columns of the key and the aggregates.
+        """Sum up all rows of each key so far: a table with the key, the aggregates, and `revision`, 0 for the first.
+
+        Every row changes it, in the order of arrival; nothing is late, and nothing waits.
 
         Args:
             aggregates: name=fyke.agg.count() and so on.
 
+        Raises:
+            DefinitionError: one is no aggregate, or two columns have one name.
+
         >>> from fyke import agg
-        >>> totals = stream("payments", time="ts").key_by("card").aggregate(n=agg.count())
-        >>> totals.changes.schema is None
-        True
+        >>> stream("payments", time="ts").key_by("card").aggregate(n=agg.count())
+        stream('payments').aggregate(so far, of each col.card, n = agg.count())
         """
-        results = self.window(global_window(), trigger=per_update()).aggregate(**aggregates)
-        names = [*(name for name, _ in self.keys), *aggregates]
-        return results.select(*names).table(*(name for name, _ in self.keys))
+        return _aggregated(self.stream, self.keys, aggregates)
 
     def table(self, *, delete: Expr | None = None, retract: bool = False) -> Table:
         """Keep the latest row of each key, by arrival; event time plays no part in it.
@@ -529,13 +587,38 @@ class KeyedStream:
         how = check_how(how, ("inner", "left"))
         return _made(Enriched((node, table.node), self.keys, table.keys, how, suffix, versioned))
 
+    def _by_window(
+        self,
+        box: type[WindowJoined],
+        where: str,
+        right: KeyedStream,
+        window: Window,
+        how: str,
+        suffix: str,
+        options: Mapping[str, Any],
+    ) -> Stream:
+        known = ("allowed_lateness", "trigger", "emit_rest")
+        unknown = next((name for name in options if name not in known), None)
+        if unknown is not None:
+            raise DefinitionError(f"{where}: {unknown}= is not one of {', '.join(known)}")
+        if isinstance(window, Sliding) or (isinstance(window, Session) and isinstance(window.gap, Expr)):
+            raise DefinitionError(f"{where}: {window!r} cannot join: its bounds belong to single rows")
+        given = _windowed(self.stream, self.keys, window, **options)
+        inputs = self._inputs_with(where, right, suffix)
+        made = box(inputs, self.keys, right.keys, how, suffix, window, given.trigger, given.allowed_lateness,
+                   given.emit_rest)  # fmt: skip
+        return _made(made)
+
     def _joined(self, right: KeyedStream, by: Interval | AsOf, how: str, suffix: str, delete: Expr | None) -> Stream:
-        where = f"{self.stream.node.path}.join"
+        inputs = self._inputs_with(f"{self.stream.node.path}.join", right, suffix)
+        return _made(Joined(inputs, self.keys, right.keys, how, suffix, by, delete))
+
+    def _inputs_with(self, where: str, right: KeyedStream, suffix: object) -> tuple[Node, ...]:
+        """The boxes of both sides of a join."""
         if not isinstance(right, KeyedStream):
             raise DefinitionError(f"{where}: the other side needs a key, as other.key_by(...): {right!r:.80}")
         _check_sides(where, self.keys, right.keys, suffix)
-        inputs = tuple(_reading(_timed(only_finals(x.stream.node), "join"), x.parts) for x in (self, right))
-        return _made(Joined(inputs, by, self.keys, right.keys, how, suffix, delete))
+        return tuple(_reading(_timed(only_finals(x.stream.node), "join"), x.parts) for x in (self, right))
 
     def __repr__(self) -> str:
         return f"{self.stream!r}.key_by({_listed(self.keys)})"
@@ -563,12 +646,8 @@ class WindowedStream:
         Raises:
             DefinitionError: one is no aggregate, or window and trigger do not go together.
         """
-        where = f"{self.stream.node.path}.window"
-        if not aggregates:
-            raise DefinitionError(f"{where}: aggregate() needs an aggregate, as n=fyke.agg.count()")
-        for name, each in aggregates.items():
-            if not isinstance(each, Aggregate):
-                raise DefinitionError(f"{where}: {name}={each!r:.80} is no aggregate, as fyke.agg.count() is one")
+        columns = [*(name for name, _ in self.keys), *RESULT_COLUMNS]
+        _check_aggregates(f"{self.stream.node.path}.window", aggregates, columns)
         gap = [self.window.gap] if isinstance(self.window, Session) and isinstance(self.window.gap, Expr) else []
         read = [*(e for _, e in self.keys), *gap, *(e for each in aggregates.values() for e in each.args)]
         node = _reading(_timed(only_finals(self.stream.node), "window"), read)
@@ -655,9 +734,9 @@ def _windowed(
     stream: Stream,
     keys: Keys,
     window: Window,
-    allowed_lateness: DurationLike,
-    trigger: Trigger | None,
-    emit_rest: bool,
+    allowed_lateness: DurationLike = 0,
+    trigger: Trigger | None = None,
+    emit_rest: bool = False,
 ) -> WindowedStream:
     where = f"{stream.node.path}.window"
     if not isinstance(window, Window):
@@ -668,8 +747,39 @@ def _windowed(
         raise DefinitionError(f"{where}: emit_rest={emit_rest!r}: expected True or False")
     if isinstance(window, Sliding) and (trigger is not None or emit_rest or allowed_lateness != 0):
         raise DefinitionError(f"{where}: {window!r} has one result for each row: it takes no other option")
-    lateness = 0 if type(allowed_lateness) is int and allowed_lateness == 0 else to_ns(allowed_lateness)
+    if isinstance(window, GlobalWindow) and trigger is None:
+        raise DefinitionError(
+            f"{where}: {window!r} never ends, so it needs a trigger: fyke.trigger.end_of_stream(), count(n), ...; "
+            "a sum that goes on is aggregate() without a window"
+        )
+    try:
+        check_together(window, trigger, emit_rest)
+        lateness = 0 if type(allowed_lateness) is int and allowed_lateness == 0 else to_ns(allowed_lateness)
+    except DefinitionError as error:
+        raise DefinitionError(f"{where}: {error}") from None
     return WindowedStream(stream, keys, window, lateness, trigger, emit_rest)
+
+
+def _check_aggregates(where: str, aggregates: Mapping[str, Aggregate], columns: Sequence[str]) -> None:
+    if not aggregates:
+        raise DefinitionError(f"{where}: aggregate() needs an aggregate, as n=fyke.agg.count()")
+    for name, each in aggregates.items():
+        if not isinstance(each, Aggregate):
+            raise DefinitionError(f"{where}: {name}={each!r:.80} is no aggregate, as fyke.agg.count() is one")
+        if name in columns:
+            raise DefinitionError(
+                f"{where}: {name}={each!r:.80}: the result has a column `{name}` already ({', '.join(columns)}); "
+                "give the aggregate another name"
+            )
+
+
+def _aggregated(stream: Stream, keys: Keys, aggregates: Mapping[str, Aggregate]) -> Table:
+    where = f"{stream.node.path}.aggregate"
+    _check_aggregates(where, aggregates, ["change", *(name for name, _ in keys), "revision"])
+    read = [*(e for _, e in keys), *(e for each in aggregates.values() for e in each.args)]
+    node = _reading(_timed(only_finals(stream.node), "aggregate"), read)
+    made = _made(Aggregated((node,), keys, tuple(aggregates.items())))
+    return Table(made.node, tuple((name, ex.Column(name)) for name, _ in keys))
 
 
 def _processed(

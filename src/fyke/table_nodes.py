@@ -7,13 +7,15 @@ is the order of arrival, so results that are not final pass: replacing them is w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from fyke.agg import Aggregate
 from fyke.expr import Expr
+from fyke.join_nodes import TwoSided
 from fyke.nodes import Node, has_lambda
-from fyke.timed_nodes import Keys, keys_text
+from fyke.timed_nodes import Keys, can_be_named, keys_text
 
-__all__ = ["Enriched", "TableJoined", "Tabled"]
+__all__ = ["Aggregated", "Enriched", "TableJoined", "Tabled"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,41 +47,39 @@ class Tabled(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _TwoSided(Node):
-    """What has a left and a right side, each with a key."""
+class Aggregated(Node):
+    """Aggregates over all rows of each key so far, a row a key.
 
-    left_keys: Keys = ()
-    right_keys: Keys = ()
-    how: str = "inner"
-    suffix: str = "_right"
+    Attributes:
+        keys: the parts of the key, by the name of their column; none: the table has one row.
+        aggregates: by the name of their column.
+    """
 
-    sides: ClassVar[tuple[str, ...]] = ("errors_left", "errors_right")
+    keys: Keys = ()
+    aggregates: tuple[tuple[str, Aggregate], ...] = ()
 
-    def side_schema(self, output: str, schemas: Any, own: Any) -> Any:
-        what, _, side = output.partition("_")
-        return super(_TwoSided, self).side_schema(what, [schemas[side == "right"]], own)
+    kind: ClassVar[str] = "aggregate"
+    sides: ClassVar[tuple[str, ...]] = ("errors",)
 
     def words(self) -> list[str]:
-        keys, other = keys_text(self.left_keys), keys_text(self.right_keys)
-        return [f"{self.how} by {keys}" + (f" = {other}" if other != keys else "")]
-
-    def definition(self) -> dict[str, Any]:
-        return {"kind": self.kind, "words": self.words(), "suffix": self.suffix}
+        whose = f"of each {keys_text(self.keys)}" if self.keys else "of all rows"
+        return [f"so far, {whose}", *(f"{name} = {each!r}" for name, each in self.aggregates)]
 
     @property
     def is_serialisable(self) -> bool:
-        return not has_lambda([e for _, e in (*self.left_keys, *self.right_keys)])
+        return can_be_named(self.keys, self.aggregates)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TableJoined(_TwoSided):
+class TableJoined(TwoSided):
     """The joined rows of two tables; a table itself."""
 
     kind: ClassVar[str] = "table_join"
+    sides: ClassVar[tuple[str, ...]] = ("errors_left", "errors_right")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Enriched(_TwoSided):
+class Enriched(TwoSided):
     """A stream, each row with what a table says of its key.
 
     Attributes:

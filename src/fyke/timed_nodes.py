@@ -1,8 +1,8 @@
-"""The boxes of a stream graph that look at rows over time: windows, joins and processes, as values."""
+"""The boxes of a stream graph that look at rows over time: windows and processes, as values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -12,13 +12,12 @@ from fyke import agg
 from fyke.agg import Aggregate
 from fyke.duration import format_ns
 from fyke.expr import Expr
-from fyke.join import AsOf, Interval
 from fyke.nodes import Node, callable_name, has_lambda
 from fyke.process import Process, StateDeclaration
 from fyke.trigger import Trigger
 from fyke.window import Session, Sliding, Window
 
-__all__ = ["Joined", "Keys", "Processing", "Windowing", "keys_text"]
+__all__ = ["Keys", "Processing", "Windowing", "can_be_named", "gives_early", "keys_text", "window_words"]
 
 Keys: TypeAlias = tuple[tuple[str, Expr], ...]
 
@@ -26,6 +25,28 @@ Keys: TypeAlias = tuple[tuple[str, Expr], ...]
 def keys_text(keys: Keys) -> str:
     """Write keys as key_by takes them; empty without any."""
     return ", ".join(repr(e) if repr(e) == f"col.{name}" else f"{name} = {e!r}" for name, e in keys)
+
+
+def window_words(trigger: Trigger | None, allowed_lateness: int, emit_rest: bool) -> list[str]:
+    """Say the options of windows in a line, or in none where there are none."""
+    options = [] if trigger is None else [f"trigger {trigger!r}"]
+    options += [f"rows late up to {format_ns(allowed_lateness)}"] if allowed_lateness else []
+    options += ["with what is left at the end"] if emit_rest else []
+    return [", ".join(options)] if options else []
+
+
+def gives_early(window: Window, trigger: Trigger | None, allowed_lateness: int) -> bool:
+    """Tell whether windows give results that later ones may replace."""
+    if isinstance(window, Sliding):
+        return False
+    return allowed_lateness > 0 or (trigger is not None and trigger.kind not in ("at_end", "end_of_stream"))
+
+
+def can_be_named(keys: Keys, aggregates: Sequence[tuple[str, Aggregate]], others: Sequence[Expr] = ()) -> bool:
+    """Tell whether nothing in keys, aggregates and other expressions is a lambda or a local function or class."""
+    read = [*(e for _, e in keys), *others, *(e for _, each in aggregates for e in each.args)]
+    made = [each.make for _, each in aggregates if each.make is not None]
+    return not has_lambda(read) and all(agg.name_of(make) is not None for make in made)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,71 +75,19 @@ class Windowing(Node):
     @property
     def has_revisions(self) -> bool:
         """Whether a result may be replaced by a later one."""
-        if isinstance(self.window, Sliding):
-            return False
-        early = self.trigger is not None and self.trigger.kind not in ("at_end", "end_of_stream")
-        return early or self.allowed_lateness > 0
+        return gives_early(self.window, self.trigger, self.allowed_lateness)
 
     def words(self) -> list[str]:
         lines = [repr(self.window)]
         if self.keys:
             lines[0] += f" for each {keys_text(self.keys)}"
-        options = [] if self.trigger is None else [f"trigger {self.trigger!r}"]
-        options += [f"rows late up to {format_ns(self.allowed_lateness)}"] if self.allowed_lateness else []
-        options += ["with what is left at the end"] if self.emit_rest else []
-        lines += [", ".join(options)] if options else []
+        lines += window_words(self.trigger, self.allowed_lateness, self.emit_rest)
         return [*lines, *(f"{name} = {each!r}" for name, each in self.aggregates)]
 
     @property
     def is_serialisable(self) -> bool:
         gap = [self.window.gap] if isinstance(self.window, Session) and isinstance(self.window.gap, Expr) else []
-        read = [*(e for _, e in self.keys), *gap, *(e for _, each in self.aggregates for e in each.args)]
-        return not has_lambda(read) and all(
-            each.make is None or agg.name_of(each.make) is not None for _, each in self.aggregates
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Joined(Node):
-    """Rows of two streams that belong together.
-
-    Attributes:
-        by: how far apart in time they may be.
-        left_keys, right_keys: what must be equal.
-        how: inner, left, right or outer.
-        suffix: for columns of the right side whose names are there on the left.
-        delete: as-of only: a condition on right rows; such a row says that there is none.
-    """
-
-    by: Interval | AsOf = None  # type: ignore[assignment]
-    left_keys: Keys = ()
-    right_keys: Keys = ()
-    how: str = "inner"
-    suffix: str = "_right"
-    delete: Expr | None = None
-
-    kind: ClassVar[str] = "join"
-    sides: ClassVar[tuple[str, ...]] = ("late_left", "late_right", "errors_left", "errors_right")
-
-    def side_schema(self, output: str, schemas: Any, own: Any) -> Any:
-        what, _, side = output.partition("_")
-        return super(Joined, self).side_schema(what, [schemas[side == "right"]], own)
-
-    def words(self) -> list[str]:
-        keys = keys_text(self.left_keys)
-        other = keys_text(self.right_keys)
-        where = f" by {keys}" + (f" = {other}" if other != keys else "") if keys else ""
-        return [f"{self.how} {self.by!r}{where}"] + (
-            [] if self.delete is None else [f"none any more where {self.delete!r}"]
-        )
-
-    def definition(self) -> dict[str, Any]:
-        return {"kind": self.kind, "words": self.words(), "suffix": self.suffix}
-
-    @property
-    def is_serialisable(self) -> bool:
-        read = [e for _, e in (*self.left_keys, *self.right_keys)]
-        return not has_lambda([*read, *([] if self.delete is None else [self.delete])])
+        return can_be_named(self.keys, self.aggregates, gap)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -340,11 +340,11 @@ def test_damaged_state_is_refused(state):
 def test_describe_says_what_waits_for_what():
     operator = WindowJoin(window.tumbling("1m"), *SIDES, "left", allowed_lateness="5s")
     assert operator.describe() == (
-        "window join (left) by col.k in tumbling('1m'), late rows taken for 5s\n"
-        "  rows of both sides are kept while a window of theirs is; it fires by the watermark of both sides"
+        "window join (left) by col.k in tumbling('1m')\n"
+        "  a result comes when the watermark reaches the end of its window\n"
+        "  a window is kept until the watermark reaches its end + 5s; "
+        "a late row until then brings its result out again\n"
+        "  rows of both sides are kept as long as a window of theirs; the watermark is that of both sides"
     )
-    assert (
-        CoGroup(TUMBLING, *SIDES, trigger=trigger.count(2))
-        .describe()
-        .startswith("cogroup by col.k in tumbling('10ns'), trigger.count(2)\n")
-    )
+    grouped = CoGroup(TUMBLING, *SIDES, trigger=trigger.count(2)).describe()
+    assert grouped.startswith("cogroup by col.k in tumbling('10ns')\n  a result comes with every 2 rows of a window")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from fyke.errors import DefinitionError, SchemaError
 from fyke.expr import Expr
 from fyke.join import Interval
+from fyke.join_nodes import Grouped, Joined, TwoSided, WindowJoined
 from fyke.nodes import Filter, Finals, Map, Matching, Node, Project, Side, Source, Union
 from fyke.operator import Operator
+from fyke.operators.aggregate_table import AggregateTable
 from fyke.operators.asof_join import AsOfJoin
 from fyke.operators.enrichment import Enrichment, versioned
 from fyke.operators.interval_join import IntervalJoin
@@ -21,9 +24,10 @@ from fyke.operators.sides import Given
 from fyke.operators.sliding import SlidingWindows
 from fyke.operators.table import CompactedTable, TableJoin
 from fyke.operators.union import UnionRows
+from fyke.operators.window_join import CoGroup, WindowJoin
 from fyke.operators.windowed import Windowed
-from fyke.table_nodes import Enriched, Tabled, TableJoined
-from fyke.timed_nodes import Joined, Keys, Processing, Windowing
+from fyke.table_nodes import Aggregated, Enriched, Tabled, TableJoined
+from fyke.timed_nodes import Keys, Processing, Windowing
 from fyke.window import Sliding
 
 __all__ = ["operator_for", "schema_of"]
@@ -66,10 +70,14 @@ def _operator_for(node: Node, schemas: Sequence[pa.Schema]) -> Operator:
             return Matcher(node, schemas[0])
         case Joined():
             return _join(node, schemas)
+        case WindowJoined():
+            return _window_join(node, schemas)
         case Processing():
             return Processor(node, schemas[0])
         case Windowing():
             return _windows(node, schemas[0])
+        case Aggregated():
+            return AggregateTable(dict(node.aggregates), schemas[0], dict(node.keys))
         case Tabled():
             return CompactedTable((schemas[0], _parts(node.keys)), node.delete, node.retract)
         case TableJoined():
@@ -86,6 +94,15 @@ def _join(node: Joined, schemas: Sequence[pa.Schema]) -> Operator:
     return AsOfJoin(node.by, left, right, node.how, node.suffix, node.delete)
 
 
+def _window_join(node: WindowJoined, schemas: Sequence[pa.Schema]) -> Operator:
+    left, right = (schemas[0], dict(node.left_keys)), (schemas[1], dict(node.right_keys))
+    lateness = f"{node.allowed_lateness}ns"
+    options: dict[str, Any] = {"trigger": node.trigger, "allowed_lateness": lateness, "emit_rest": node.emit_rest}
+    if isinstance(node, Grouped):
+        return CoGroup(node.window, left, right, **options)
+    return WindowJoin(node.window, left, right, node.how, node.suffix, **options)
+
+
 def _windows(node: Windowing, schema: pa.Schema) -> Operator:
     if isinstance(node.window, Sliding):
         return SlidingWindows(node.window, dict(node.aggregates), schema, dict(node.keys))
@@ -100,7 +117,7 @@ def _windows(node: Windowing, schema: pa.Schema) -> Operator:
     )
 
 
-def _sides(node: Joined | TableJoined | Enriched, schemas: Sequence[pa.Schema]) -> tuple[Given, Given]:
+def _sides(node: TwoSided, schemas: Sequence[pa.Schema]) -> tuple[Given, Given]:
     return (schemas[0], _parts(node.left_keys)), (schemas[1], _parts(node.right_keys))
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from sortedcontainers import SortedDict
 
 from fyke.columns import Columns, readable
-from fyke.duration import DurationLike, to_ns
+from fyke.duration import DurationLike, format_ns, to_ns
 from fyke.errors import DataError, FykeError, ProcessError, StateError
 from fyke.eventtime import watermark_ns
 from fyke.operator import END, START, Batch, Marks, Output, State
@@ -365,7 +365,7 @@ class Processor:
         """Say what waits for what."""
         lines = ["rows wait until the watermark passes them, and are handled one by one in Python, in order of time"]
         for name, declared in self._node.declared.items():
-            kept = "for ever" if declared.ttl is None else f"{declared.ttl} ns after its last write"
+            kept = "for ever" if declared.ttl is None else f"{format_ns(declared.ttl)} after its last write"
             lines.append(f"state {name}: {declared.kind}, kept {kept}")
         return lines
 

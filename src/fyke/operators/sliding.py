@@ -17,6 +17,7 @@ from fyke._core import RowStore, Segment, SlidingCore, SlidingFound
 from fyke.agg import Aggregate
 from fyke.aggplan import compile_aggregates
 from fyke.batches import Encoder, Payloads
+from fyke.duration import format_ns
 from fyke.errors import StateError
 from fyke.expr import Expr
 from fyke.operator import Batch, Output, State
@@ -194,3 +195,13 @@ class SlidingWindows:
         """Walk all invariants; raises AssertionError with the broken one."""
         reason = self.core.check()
         assert reason is None, reason
+
+    def describe(self) -> str:
+        """Say what waits for what."""
+        keys = ", ".join(self.named)
+        names = ", ".join(column.name for column in self.plan.columns)
+        return (
+            f"windows{f' by {keys}' if keys else ''}: {self.window!r}: {names}\n"
+            "  a row waits until the watermark reaches it; its result comes then, in order of time\n"
+            f"  it is kept for {format_ns(self.window.before)} of event time, for the results of later rows"
+        )

@@ -60,3 +60,7 @@ class UnionRows:
 
     def check(self) -> None:
         """The watermarks are times; there is nothing else to be wrong."""
+
+    def describe(self) -> str:
+        """Say what waits for what."""
+        return "rows pass as they arrive; the watermark is the least of the inputs'"

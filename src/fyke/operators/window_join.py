@@ -17,7 +17,7 @@ import pyarrow as pa
 from fyke import expr as ex
 from fyke._core import Arrivals, PanesCore, PanesFound, Segment
 from fyke.batches import as_arrow
-from fyke.duration import DurationLike, format_ns
+from fyke.duration import DurationLike
 from fyke.errors import DefinitionError, SchemaError, StateError
 from fyke.expr import Expr
 from fyke.join import check_how
@@ -26,6 +26,7 @@ from fyke.operators.aggregates import from_physical
 from fyke.operators.columns import Columns, converted
 from fyke.operators.merge import Merged
 from fyke.operators.sides import Side, Sides, natural, numbers_of, rows_of
+from fyke.operators.window_spec import waits
 from fyke.operators.windowed import RESULT_COLUMNS, Windowed
 from fyke.schema import Field, Schema, arrow_of
 from fyke.trigger import Trigger
@@ -207,12 +208,9 @@ class _ByWindow:
 
     def describe(self) -> str:
         """Say what waits for what."""
-        trigger = f", {self.windows.trigger!r}" if self.windows.trigger is not None else ""
-        lateness = f", late rows taken for {format_ns(self.windows.lateness)}" if self.windows.lateness else ""
-        return (
-            f"{self._title()} by {self.sides.key} in {self.window!r}{trigger}{lateness}\n"
-            "  rows of both sides are kept while a window of theirs is; it fires by the watermark of both sides"
-        )
+        lines = waits(self.windows.window, self.windows.trigger, self.windows.lateness)
+        lines.append("rows of both sides are kept as long as a window of theirs; the watermark is that of both sides")
+        return "\n".join([f"{self._title()} by {self.sides.key} in {self.window!r}", *(f"  {line}" for line in lines)])
 
     def _title(self) -> str:
         raise NotImplementedError

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+from fyke.duration import format_ns
 from fyke.errors import DefinitionError
 from fyke.expr import Expr
 from fyke.trigger import Trigger
 from fyke.window import CountWindow, GlobalWindow, Hopping, Session, Sliding, Tumbling, Window
 from fyke.zones import zone_changes
 
-__all__ = ["check_together", "spec_bytes"]
+__all__ = ["check_together", "spec_bytes", "waits"]
 
 # The numbers are those of csrc/window_spec.h.
 _GRID, _SESSION, _COUNT, _SLIDING_COUNT, _GLOBAL = range(5)
@@ -33,6 +34,32 @@ def check_together(window: Window, trigger: Trigger | None, emit_rest: bool) -> 
     counts = isinstance(window, CountWindow) or (trigger is not None and trigger.kind == "count")
     if emit_rest and not counts:
         raise DefinitionError(f"{window!r}: emit_rest is for count windows and trigger.count: there is no other rest")
+
+
+def waits(window: Window, trigger: Trigger | None, lateness: int) -> list[str]:
+    """Say in lines when results come out, and how long a window is kept."""
+    rows = f"every {trigger.every} rows" if trigger is not None and trigger.kind == "count" else "every row"
+    if isinstance(window, CountWindow):
+        step = window.n if window.every is None else window.every
+        return [f"a result comes with every {step} rows of the key, by arrival; nothing waits for the watermark"]
+    if isinstance(window, GlobalWindow):
+        if trigger is None or trigger.kind == "end_of_stream":
+            return ["a result comes when the input ends; a key is kept until then"]
+        if trigger.kind == "continuous":
+            rows = f"each {format_ns(trigger.every or 0)} of event time"
+        return [f"a result comes with {rows}; a key is kept for ever"]
+    match trigger.kind if trigger is not None else "at_end":
+        case "continuous":
+            assert trigger is not None
+            when = f"with each {format_ns(trigger.every or 0)} of event time, and when the watermark reaches its end"
+        case "count" | "per_update":
+            when = f"with {rows} of a window"
+        case _:
+            when = "when the watermark reaches the end of its window"
+    until = "its end"
+    if lateness:
+        until += f" + {format_ns(lateness)}; a late row until then brings its result out again"
+    return [f"a result comes {when}", f"a window is kept until the watermark reaches {until}"]
 
 
 def spec_bytes(window: Window, trigger: Trigger | None, lateness: int, emit_rest: bool, gap_column: int) -> bytes:

@@ -24,7 +24,7 @@ from fyke.operator import Batch, Output, State
 from fyke.operators.aggregates import result_arrays
 from fyke.operators.keys import key_array, key_parts, named_keys
 from fyke.operators.python_aggregates import PythonAggregates
-from fyke.operators.window_spec import check_together, spec_bytes
+from fyke.operators.window_spec import check_together, spec_bytes, waits
 from fyke.operators.windowed_state import export_windows, restore_windows
 from fyke.plan import NONE
 from fyke.schema import Schema, typecheck
@@ -219,6 +219,13 @@ class Windowed:
         """Walk all invariants; raises AssertionError with the broken one."""
         reason = self.core.check()
         assert reason is None, reason
+
+    def describe(self) -> str:
+        """Say what waits for what."""
+        keys = ", ".join(part.name for part in self.keys)
+        names = ", ".join(column.name for column in self.plan.columns)
+        title = f"windows{f' by {keys}' if keys else ''}: {self.window!r}: {names}"
+        return "\n".join([title, *(f"  {line}" for line in waits(self.window, self.trigger, self.lateness))])
 
 
 def _result_fields(keys: Sequence[Any], aggregates: Sequence[pa.Field]) -> pa.Schema:
