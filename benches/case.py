@@ -35,10 +35,12 @@ class Outcome:
     Args:
         matches: number of matches found, None where the subject does not look for any.
         measures: figures of its own (latencies, say), of which the median over the rounds is reported.
+        total: a sum over the results, where a number of results alone would hide wrong ones.
     """
 
     matches: int | None
     measures: Mapping[str, float] = field(default_factory=dict)
+    total: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Case:
         references: what targets compare with and no system of its own: building columns, sorting, reading.
         peers: other systems on the same stream.
         targets: what is claimed.
+        total: the total that every subject that gives one must reach, but for rounding.
     """
 
     events: int
@@ -96,6 +99,7 @@ class Case:
     references: Mapping[str, Subject] = field(default_factory=dict)
     peers: Mapping[str, Subject] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
+    total: float | None = None
 
 
 def at_most_limit(times: float) -> Target:

@@ -80,6 +80,7 @@ def measure(case: Case, rounds: int, engine: bool = True, budget_s: float = math
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     measures: dict[str, list[float]] = {}
     counts: dict[str, set[int]] = {name: set() for name in subjects}
+    totals: dict[str, set[float]] = {name: set() for name in subjects}
     begin = time.perf_counter()
     for number in range(rounds + 1):
         if number > 1 and time.perf_counter() - begin > budget_s:
@@ -90,6 +91,8 @@ def measure(case: Case, rounds: int, engine: bool = True, budget_s: float = math
                 peak_mb = rss_mb("VmHWM")
             if outcome.matches is not None:
                 counts[name].add(outcome.matches)
+            if outcome.total is not None:
+                totals[name].add(outcome.total)
             if number > 0:
                 seconds[name].append(elapsed)
                 for measure_name, value in outcome.measures.items():
@@ -104,6 +107,12 @@ def measure(case: Case, rounds: int, engine: bool = True, budget_s: float = math
     # References may run another stream or fewer patterns: their counts are no business of this case.
     answers = {name: found for name, found in counts.items() if found and name not in case.references}
     wrong = {name: sorted(found) for name, found in answers.items() if expected is not None and found != {expected}}
+    if case.total is not None:
+        wrong |= {
+            f"{name}, by total": sorted(found)
+            for name, found in totals.items()
+            if name not in case.references and not all(math.isclose(t, case.total, rel_tol=1e-9) for t in found)
+        }
     matches = max(counts["engine"]) if counts.get("engine") else None
     return {
         "n": case.events,
@@ -116,6 +125,7 @@ def measure(case: Case, rounds: int, engine: bool = True, budget_s: float = math
         "input_rss_mb": round(input_mb, 1),
         "rounds": len(seconds[next(iter(subjects))]),
         "expected_matches": expected,
+        "expected_total": case.total,
         "wrong_counts": wrong,
         **{name: round(value, 3) for name, value in extra.items()},
         "targets": _judge(case, {**median, **extra}) if engine else [],

@@ -130,5 +130,5 @@ def show(results: Sequence[Result], console: Console) -> None:
             console.print(f"{verdict} {result['variant']}: slope over n..8n at most {SLOPE}: {result['slope']}")
         for subject, counts in result["wrong_counts"].items():
             found = ", ".join(f"{count:,}" for count in counts)
-            expected = f"{result['expected_matches']:,}"
-            console.print(f"[red]wrong[/] {label(result)}: {subject} found {found} matches, expected {expected}")
+            expected = result["expected_total" if subject.endswith("by total") else "expected_matches"]
+            console.print(f"[red]wrong[/] {label(result)}: {subject} found {found}, expected {expected:,}")

@@ -126,3 +126,27 @@ def tumbling(ts: Column, key: Column, price: Column, n_keys: int, size: int, out
     arguments = (_i64(ts), _i64(key), _f64(price), I64(len(ts)), I64(n_keys), I64(size))
     results = (_i64(starts), _i64(keys), _i64(counts), _f64(sums), _f64(tops), I64(len(starts)))
     return _checked(load("tumbling")(*arguments, *results))
+
+
+def hopping(
+    ts: Column, key: Column, price: Column, n_keys: int, size: int, every: int, bound: int, out: tuple[Column, ...]
+) -> int:
+    """Write start, key, count, sum, max of each window into `out` (as far as they fit) and count the windows.
+
+    Rows at most `bound` behind the highest time, times positive; `every` divides `size`.
+    """
+    starts, keys, counts, sums, tops = out
+    arguments = (_i64(ts), _i64(key), _f64(price), I64(len(ts)), I64(n_keys), I64(size), I64(every), I64(bound))
+    results = (_i64(starts), _i64(keys), _i64(counts), _f64(sums), _f64(tops), I64(len(starts)))
+    return _checked(load("hopping")(*arguments, *results))
+
+
+def session(ts: Column, key: Column, price: Column, n_keys: int, gap: int, bound: int, out: tuple[Column, ...]) -> int:
+    """Write start, end, key, count, sum, max of each session into `out` (as far as they fit) and count the sessions.
+
+    Rows at most `bound` behind the highest time; times unique and positive.
+    """
+    starts, ends, keys, counts, sums, tops = out
+    arguments = (_i64(ts), _i64(key), _f64(price), I64(len(ts)), I64(n_keys), I64(gap), I64(bound))
+    results = (_i64(starts), _i64(ends), _i64(keys), _i64(counts), _f64(sums), _f64(tops), I64(len(starts)))
+    return _checked(load("session")(*arguments, *results))

@@ -126,6 +126,7 @@ class StreamEngine:
             node: Box(node, self._names[node]) for node in self._order if not isinstance(node, Source | Side)
         }
         self._sources_of = _sources_of(self._order)
+        self._no_rows: dict[Node, Batch] = {}  # of each output, once its columns are known
         self._arrivals = 1  # 0: watermarks that a box was given before it was made
         self._stopped: str | None = None
         self._is_busy = False
@@ -346,10 +347,14 @@ class StreamEngine:
         return all(self._intakes[name].is_idle for name in self._sources_of[node])
 
     def _collected(self, outputs: Mapping[Node, Output]) -> StreamResults:
-        given = {
-            name: Records([(self._names[node], outputs[node].results)] if node in outputs else [])
-            for name, node in self._outputs.items()
-        }
+        given = {}
+        for name, node in self._outputs.items():
+            if node in outputs:
+                rows = outputs[node].results
+                self._no_rows.setdefault(node, Batch.empty(rows.rows.schema))
+            else:
+                rows = self._no_rows.get(node)
+            given[name] = Records([] if rows is None else [(self._names[node], rows)])
         sides: dict[str, list[tuple[str, Batch | pa.Table]]] = {}
         for node, output in outputs.items():
             for name, rows in output.side.items():

@@ -25,10 +25,11 @@ class Records(Sequence[dict[str, Any]]):
         parts: (name of the box, rows).
     """
 
-    __slots__ = ("parts",)
+    __slots__ = ("_columns", "parts")
 
     def __init__(self, parts: Sequence[tuple[str, Batch | pa.Table]] = ()) -> None:
         self.parts = [(name, part) for name, part in parts if len(part)]
+        self._columns = parts[0][1] if parts and not self.parts else None
 
     def __len__(self) -> int:
         return sum(len(part) for _, part in self.parts)
@@ -71,9 +72,16 @@ class Records(Sequence[dict[str, Any]]):
         return [part if isinstance(part, pa.Table) else pa.Table.from_batches([part.rows]) for _, part in self.parts]
 
     def to_arrow(self) -> pa.Table:
-        """Give the rows as a table; rows of several boxes have the columns of all of them."""
+        """Give the rows as a table; rows of several boxes have the columns of all of them.
+
+        Without a row it has the columns that rows would have, once they are known.
+        """
         tables = self._tables()
-        return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+        if tables:
+            return pa.concat_tables(tables, promote_options="permissive")
+        if self._columns is None:
+            return pa.table({})
+        return (self._columns if isinstance(self._columns, pa.Table) else self._columns.rows).schema.empty_table()
 
     @classmethod
     def together(cls, several: Sequence[Records]) -> Records:

@@ -180,6 +180,71 @@ def test_oracle_tumbling(seed: int) -> None:
     assert got == {window: (len(p), sum(p), max(p)) for window, p in expected.items()}
 
 
+def window_columns(rows: int, integers: int) -> tuple[np.ndarray, ...]:
+    return (*(np.zeros(rows, np.int64) for _ in range(integers)), *(np.zeros(rows, np.float64) for _ in range(2)))
+
+
+def arrived(rows: Rows, bound: int, rng: random.Random) -> Rows:
+    """Shuffle rows so that each is at most `bound` behind the highest time before it."""
+    return sorted(rows, key=lambda row: row[0] + rng.random() * bound)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("size", "every", "bound"), [(30, 10, 0), (30, 30, 0), (30, 10, 7), (20, 5, 40), (30, 30, 11)])
+def test_oracle_hopping(seed: int, size: int, every: int, bound: int) -> None:
+    """Count, sum and max of each window that holds an event, also before time 0; rows in disorder."""
+    rows = random_rows(seed, 200, 3, 1, [1.0, 2.5, 4.0])
+    ts, key, _, price = arrays(arrived(rows, bound, random.Random(seed)))
+    expected: dict[tuple[int, int], list[float]] = {}
+    for t, k, _, p in rows:
+        for start in range(t - t % every, t - size, -every):
+            expected.setdefault((start, k), []).append(p)
+    out = window_columns(200 * size // every, 3)
+    count = limits.hopping(ts, key, price, 3, size, every, bound, out)
+    got = {
+        (start, k): (number, total, top)
+        for start, k, number, total, top in zip(*(c[:count].tolist() for c in out), strict=True)
+    }
+    assert len(got) == count
+    assert got == {window: (len(p), sum(p), max(p)) for window, p in expected.items()}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("bound", [0, 9])
+def test_oracle_session(seed: int, bound: int) -> None:
+    """Count, sum and max of each run of a key's events with no silence over the gap."""
+    rows = random_rows(seed, 200, 3, 1, [1.0, 2.5, 4.0])
+    gap = 6
+    ts, key, _, price = arrays(arrived(rows, bound, random.Random(seed)))
+    expected = {}
+    for k, lane in enumerate(by_key(rows)):
+        runs = [[lane[0]]]
+        for before, after in pairwise(lane):
+            if after[0] - before[0] > gap:
+                runs.append([])
+            runs[-1].append(after)
+        for run in runs:
+            prices = [row[3] for row in run]
+            expected[run[0][0], run[-1][0] + gap, k] = (len(run), sum(prices), max(prices))
+    out = window_columns(200, 4)
+    count = limits.session(ts, key, price, 3, gap, bound, out)
+    got = {
+        (start, end, k): (number, total, top)
+        for start, end, k, number, total, top in zip(*(c[:count].tolist() for c in out), strict=True)
+    }
+    assert len(got) == count
+    assert got == expected
+
+
+def test_limits_of_windows_refuse_a_late_row() -> None:
+    """A limit that dropped rows in silence would count for nothing."""
+    ts, key, price = np.array([100, 1]), np.zeros(2, dtype=np.int64), np.ones(2)
+    with pytest.raises(ValueError, match="late"):
+        limits.hopping(ts, key, price, 1, 10, 10, 5, window_columns(9, 3))
+    with pytest.raises(ValueError, match="late"):
+        limits.session(ts, key, price, 1, 10, 5, window_columns(9, 4))
+
+
 def test_the_stream_is_the_stream() -> None:
     """The vectorised stream equals its definition in integers, wherever it is begun."""
 

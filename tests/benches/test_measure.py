@@ -40,6 +40,14 @@ def test_a_wrong_count_is_flagged() -> None:
     assert measure(Case(10, 6, Subject(lambda _: 6), Subject(lambda _: 7)), rounds=1)["wrong_counts"] == {"limit": [7]}
 
 
+def test_a_wrong_total_is_flagged() -> None:
+    """Where as many results come, but not the right ones; rounding is no mistake."""
+    ours, theirs = Subject(lambda _: Outcome(6, total=1.0 + 1e-12)), Subject(lambda _: Outcome(6, total=1.1))
+    assert measure(Case(10, 6, ours, peers={"other": theirs}, total=1.0), rounds=1)["wrong_counts"] == {
+        "other, by total": [1.1]
+    }
+
+
 def test_without_the_engine_nothing_of_fyke_runs() -> None:
     """Limits and peers can be measured before there is an engine."""
 

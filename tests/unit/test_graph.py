@@ -49,6 +49,14 @@ def test_filter_takes_a_python_function():
     assert everything(PAYMENTS.filter(lambda row: row["card"] == "y"), ROWS).results == ROWS[2:]
 
 
+def test_a_table_of_no_rows_has_the_columns_that_rows_would_have() -> None:
+    engine = Engine(PAYMENTS.select("card"))
+    assert engine.push([]).results.to_arrow().num_columns == 0  # nobody knows yet
+    filled = engine.push(ROWS).results.to_arrow()
+    assert engine.push([]).results.to_arrow().equals(filled[:0])
+    assert engine.flush().results.to_arrow().equals(filled[:0])
+
+
 def test_select_computes_columns_of_every_type():
     day = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
     rows = pa.table(
