@@ -347,18 +347,16 @@ class StreamEngine:
         return all(self._intakes[name].is_idle for name in self._sources_of[node])
 
     def _collected(self, outputs: Mapping[Node, Output]) -> StreamResults:
-        given = {}
+        given: dict[str, Records] = {}
         for name, node in self._outputs.items():
             if node in outputs:
-                rows = outputs[node].results
-                self._no_rows.setdefault(node, Batch.empty(rows.rows.schema))
-            else:
-                rows = self._no_rows.get(node)
+                self._no_rows.setdefault(node, Batch.empty(outputs[node].results.rows.schema))
+            rows = outputs[node].results if node in outputs else self._no_rows.get(node)
             given[name] = Records([] if rows is None else [(self._names[node], rows)])
         sides: dict[str, list[tuple[str, Batch | pa.Table]]] = {}
         for node, output in outputs.items():
-            for name, rows in output.side.items():
-                sides.setdefault(name, []).append((self._names[node], rows))
+            for name, aside in output.side.items():
+                sides.setdefault(name, []).append((self._names[node], aside))
         return StreamResults(given, {name: Records(parts) for name, parts in sides.items()})
 
     # -- state
