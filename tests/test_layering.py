@@ -51,9 +51,10 @@ BESIDE = {
     "kafka": {"errors", "kafka", "_core"},  # knows no engine; of the core it takes the decoder of JSON
     "state": {"errors", "state"},
     "generate": {"errors"},
-    "stream_replay": {"io", "errors", "eventtime", "graph", "nodes", "operator", "outcome"},
+    "resumable": {"io", "errors", "state"},
+    "stream_replay": {"io", "errors", "eventtime", "graph", "nodes", "operator", "outcome", "resumable"},
     "replay": {"io", "duration", "engine", "errors", "expr", "match", "matching", "pattern", "schema",
-               "graph", "stream_replay", "streams"},
+               "graph", "resumable", "state", "stream_replay", "streams"},
     "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},
     "__main__": {"cli"},
 }

@@ -395,6 +395,11 @@ class StreamEngine:
         return found.state_of(key)
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs."""
+        return tuple(self._outputs)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The names of the sources."""
         return tuple(self._intakes)

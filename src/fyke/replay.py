@@ -11,25 +11,37 @@ import difflib
 import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 import pyarrow as pa
 
-from fyke.duration import DurationLike
+from fyke.duration import DurationLike, to_ns
 from fyke.engine import Engine, Statistics
 from fyke.errors import DefinitionError, LimitError, SchemaError
 from fyke.expr import Call, columns, walk
 from fyke.graph import Streams
 from fyke.io import Batch, Idle, Source, Watermark
+from fyke.io.bounded import Bounded, is_standard_input
+from fyke.io.exact import ExactSink
 from fyke.io.files import open_log
 from fyke.io.memory import Memory
 from fyke.match import Match, Results, Rows
 from fyke.matching import Patterns
 from fyke.pattern import Pattern
+from fyke.resumable import Cut, Resumable, read_partitions, write_partitions
 from fyke.schema import infer_schema
+from fyke.state import Store
+from fyke.state.checkpoint import Checkpoints
 from fyke.stream_replay import StreamReplay
 from fyke.streams import Stream, Table
+
+
+class EngineMaker(Protocol):
+    """Makes an engine: a new one, or one that goes on from a state."""
+
+    def __call__(self, state: bytes | None = None, /) -> Engine: ...
+
 
 # No topic has more; a column that has is a key, and a key belongs into the pattern.
 MAX_PARTITIONS = 4_096
@@ -75,9 +87,15 @@ class Replay:
     """
 
     def __init__(
-        self, source: Source, make_engine: Callable[[], Engine], partition: str | None, with_timeouts: bool
+        self,
+        source: Source,
+        make_engine: EngineMaker,
+        partition: str | None,
+        with_timeouts: bool,
+        definition: Callable[[], Any],
     ) -> None:
         self._source = source
+        self._definition = definition
         self._make_engine = make_engine
         self._partition = partition
         self._with_timeouts = with_timeouts
@@ -101,25 +119,48 @@ class Replay:
         self._engines = {}
         self._progress = Progress()
         self._outside = None
-        for batch in self._source:
-            if isinstance(batch, Idle):
+        for step in self.steps(0, False):
+            if not isinstance(step, Cut):
+                yield step
+
+    def steps(self, every: int, open_end: bool) -> Iterator[Results | Cut]:
+        """Run on from where this is; see `fyke.resumable.Run`.
+
+        Args:
+            every: rows from cut to cut; 0: no cuts.
+            open_end: do not flush at the end of the log.
+        """
+        for item in self._source:
+            if isinstance(item, Idle):
                 continue  # there is no other source that it could hold back
-            if isinstance(batch, Watermark):
-                yield from self._advanced(batch.ns)
+            if isinstance(item, Watermark):
+                yield from self._advanced(item.ns)
                 continue
-            for engine, rows, positions in self._route(batch):
-                yield self._counted(engine.push(rows, positions))
-            self._progress = dataclasses.replace(
-                self._progress,
-                rows=self._progress.rows + batch.rows.num_rows,
-                partitions=len(self._engines),
-                watermark=min((e.watermark for e in self._engines.values() if e.watermark is not None), default=None),
-                fraction=self._source.fraction_read(),
-            )
+            for batch in _pieces(item, self._progress.rows, every):
+                for engine, rows, positions in self._route(batch):
+                    yield self._counted(engine.push(rows, positions))
+                self._progress = dataclasses.replace(
+                    self._progress,
+                    rows=self._progress.rows + batch.rows.num_rows,
+                    partitions=len(self._engines),
+                    watermark=min(
+                        (e.watermark for e in self._engines.values() if e.watermark is not None), default=None
+                    ),
+                    fraction=self._source.fraction_read(),
+                )
+                if every and batch.rows.num_rows and self._progress.rows % every == 0:
+                    yield self._cut(is_end=False)
         if not self._engines:
             self._engines[None] = self._make_engine()
-        for engine in self._engines.values():
-            yield self._counted(engine.flush())
+        if not open_end:
+            for engine in self._engines.values():
+                yield self._counted(engine.flush())
+        if every:
+            yield self._cut(is_end=not open_end)
+
+    def _cut(self, *, is_end: bool) -> Cut:
+        done = dataclasses.asdict(self._progress) | {"fraction": None}
+        return Cut({"progress": done, "outside": self._outside}, is_end)
 
     def run(
         self,
@@ -176,6 +217,58 @@ class Replay:
         """Return the plan by which the patterns run."""
         return (next(iter(self._engines.values()), None) or self._make_engine()).explain()
 
+    # -- what a resumable replay asks for
+
+    @property
+    def definition(self) -> Any:
+        """What is run, as JSON."""
+        return self._definition()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What there is to write."""
+        return ("matches", "late", "held", *(["timeouts"] if self._with_timeouts else []))
+
+    @property
+    def logs(self) -> list[str]:
+        """The name of the log."""
+        return [self._source.name]
+
+    def table(self, step: Results, output: str) -> pa.Table:
+        """Give of a step what belongs to an output."""
+        part = step if output == "matches" else getattr(step, output)
+        return part.to_arrow()
+
+    def resume(self, state: bytes | None, position: Any) -> None:
+        """Go to the beginning, or to where `state` and the position of a Cut were taken.
+
+        Raises:
+            StateError: the state is damaged, or of other patterns.
+        DefinitionError: the log cannot be read from a row on.
+        """
+        if not isinstance(self._source, Bounded) or is_standard_input(self._source):
+            name = self._source.name
+            raise DefinitionError(f"{name} cannot be read again from where a checkpoint stands; give a file")
+        self._engines = {}
+        self._progress = Progress()
+        self._outside = None
+        if state is not None:
+            self._progress = Progress(**position["progress"])
+            self._outside = position["outside"]
+            self._engines = {each: self._make_engine(part) for each, part in read_partitions(state)}
+        self._source.seek(self._progress.rows)
+
+    def state(self) -> bytes:
+        """Give the state of all partitions; see Engine.snapshot."""
+        if not self._engines:
+            self._engines[None] = self._make_engine()
+        return write_partitions({each: engine.snapshot() for each, engine in self._engines.items()})
+
+    def engine(self, state: bytes) -> Engine | dict[Hashable, Engine]:
+        """Make the engine that goes on from a state; with partitions, one for each."""
+        engines = {each: self._make_engine(part) for each, part in read_partitions(state)}
+        return engines[None] if self._partition is None else engines
+
     def _advanced(self, watermark: int) -> Iterator[Results]:
         """Let all partitions know a watermark of the source's, those that appear later too."""
         self._outside = watermark
@@ -231,6 +324,17 @@ class Replay:
 
 
 @overload
+def replay(
+    source: Any,
+    patterns: Any,
+    *,
+    checkpoint: str | os.PathLike[str] | Store | Checkpoints,
+    outputs: Mapping[str, str | os.PathLike[str] | ExactSink],
+    every: int = ...,
+    open_end: bool = ...,
+    **options: Any,
+) -> Resumable: ...
+@overload
 def replay(source: Any, patterns: Streams, *, batch_size: int = ..., **options: Any) -> StreamReplay: ...
 @overload
 def replay(
@@ -266,6 +370,12 @@ def replay(source: Any, patterns: Any, **options: Any) -> Any:
         batch_size: rows per push; changes nothing but speed.
         format: what the file is, if its name does not say it.
         types: types of columns that text should be read as.
+        checkpoint: where checkpoints are kept, as `fyke.state.open_store` has them; then a Resumable comes, whose run()
+            goes on where the last one was, however that ended.
+        outputs: for that, what to write where: matches, late, held, timeouts, or the outputs and sides of streams,
+            mapped to files (.jsonl, .csv), folders (.parquet) or URLs of databases; each result stands there once.
+        every: for that, rows from checkpoint to checkpoint. Default: a million.
+        open_end: for that, do not end with the log: what is open stays so, for a live engine to go on with.
         limits: bounds as `Engine` takes them: max_partials, max_memory, key_ttl and their policies.
 
     Raises:
@@ -280,9 +390,17 @@ def replay(source: Any, patterns: Any, **options: Any) -> Any:
     a 0.5 900.0
     """
     values = patterns.values() if isinstance(patterns, Mapping) else [patterns]
+    own = {name: options.pop(name) for name in ("checkpoint", "outputs", "every", "open_end") if name in options}
     if any(isinstance(each, Stream | Table) for each in values):
-        return StreamReplay(source, patterns, **options)
-    return _replay_patterns(source, patterns, **options)
+        run: StreamReplay | Replay = StreamReplay(source, patterns, **options)
+    else:
+        run = _replay_patterns(source, patterns, **options)
+    checkpoint = own.pop("checkpoint", None)
+    if checkpoint is None:
+        if own:
+            raise DefinitionError(f"replay: {next(iter(own))}= is of a replay with checkpoints: say checkpoint=, too")
+        return run
+    return Resumable(run, checkpoint, own.pop("outputs", {}), **own)
 
 
 def _replay_patterns(
@@ -326,8 +444,17 @@ def _replay_patterns(
     else:
         found = Memory(source, columns=wanted, batch_size=batch_size)
 
-    def make_engine() -> Engine:
-        return Engine(patterns, time=time, unit=unit, out_of_order=out_of_order, keep=keep, timeouts=timeouts, **limits)
+    def make_engine(state: bytes | None = None) -> Engine:
+        options: Any = {"time": time, "unit": unit, "out_of_order": out_of_order, "keep": keep, "timeouts": timeouts}
+        if state is not None:
+            return Engine.restore(state, patterns, **options, **limits)
+        return Engine(patterns, **options, **limits)
+
+    def definition() -> Any:
+        """Say all that decides what is found."""
+        named = patterns if isinstance(patterns, Mapping) else dict(enumerate(all_patterns))
+        options = [time, unit, to_ns(out_of_order) if out_of_order else 0, partition, timeouts, wanted, str(limits)]
+        return [[[name, each.to_dict()] for name, each in named.items()], options, str(types)]
 
     # Made once to see what is wrong with the definition here, not when the log is read, and told once, to the caller.
     with warnings.catch_warnings(record=True) as told:
@@ -335,18 +462,27 @@ def _replay_patterns(
         make_engine()
     for warning in told:
         warnings.warn(warning.message, stacklevel=3)
-    return Replay(found, _quietly(make_engine), partition, timeouts)
+    return Replay(found, _quietly(make_engine), partition, timeouts, definition)
 
 
-def _quietly(make_engine: Callable[[], Engine]) -> Callable[[], Engine]:
+def _quietly(make_engine: EngineMaker) -> EngineMaker:
     """Return what makes engines without the warnings that were given already."""
 
-    def make() -> Engine:
+    def make(state: bytes | None = None) -> Engine:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return make_engine()
+            return make_engine(state)
 
     return make
+
+
+def _pieces(batch: Batch, done: int, every: int) -> Iterator[Batch]:
+    """Yield a batch in pieces that end where the rows of all batches are a multiple of `every`."""
+    n, at = batch.rows.num_rows, 0
+    while every and (to_cut := every - (done + at) % every) < n - at:
+        yield Batch(batch.rows.slice(at, to_cut), batch.first + at)
+        at += to_cut
+    yield Batch(batch.rows.slice(at), batch.first + at) if at else batch
 
 
 def _columns_needed(patterns: Iterable[Pattern], keep: Sequence[str] | None) -> list[str] | None:

@@ -11,6 +11,7 @@ One transport per file:
 |---|---|---|
 | `files`, with `jsonl` `csv` `parquet` | `open_log`: `JsonLines` `Csv` `Parquet` | |
 | `sinks` | | `open_sink`: `JsonLinesSink` `CsvSink` `ParquetSink` |
+| `exact`, with `parquet_folder` `sql` | | `open_exact_sink`: sinks that a resumable replay can go on with |
 | `memory` | `Memory`: tables, frames, iterables of rows | |
 | `collect` | | `ListSink` `MemorySink` `CallSink` |
 | `queues` | `QueueSource` | `QueueSink` |

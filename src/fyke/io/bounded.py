@@ -75,10 +75,13 @@ class Bounded(ABC):
         try:
             for block in reading:
                 end = block.first + block.rows.num_rows
-                for row in range(max(start, block.first), end, self._batch_size):
-                    rows = block.rows.slice(row - block.first, self._batch_size)
-                    self._next = row + rows.num_rows
-                    yield Batch(rows, row)
+                # Cut where a reading from the first row on cuts, so that whoever goes on sees the same batches.
+                for cut in range(block.first, end, self._batch_size):
+                    row, stop = max(start, cut), min(cut + self._batch_size, end)
+                    if row >= stop:
+                        continue
+                    self._next = stop
+                    yield Batch(block.rows.slice(row - block.first, stop - row), row)
                     if self._was_stopped(reading):
                         return
             if end < start and not self._was_stopped(reading):
@@ -118,6 +121,11 @@ class FileReader(Bounded):
     def name(self) -> str:
         return self._log.name
 
+    @property
+    def is_standard_input(self) -> bool:
+        """Whether the log is no file."""
+        return self._log.path == "-"
+
     def fraction_read(self) -> float | None:
         return self._log.fraction_read()
 
@@ -131,4 +139,9 @@ class FileReader(Bounded):
         return [name for name in names if name in self._wanted]
 
 
-__all__ = ["Bounded", "FileOptions", "FileReader"]
+def is_standard_input(source: object) -> bool:
+    """Say whether a source reads what can be read only once, by nobody else."""
+    return isinstance(source, FileReader) and source.is_standard_input
+
+
+__all__ = ["Bounded", "FileOptions", "FileReader", "is_standard_input"]

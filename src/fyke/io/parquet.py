@@ -47,7 +47,7 @@ class Parquet(FileReader):
             with pq.ParquetFile(self._path(), buffer_size=READ_AHEAD_BYTES, pre_buffer=False) as file:
                 names = self._present(file.schema_arrow.names)
                 self._n_rows = file.metadata.num_rows
-                groups, first = _groups_from(file.metadata, start)
+                groups, first = _groups_from(file.metadata, start, self._batch_size)
                 if not groups:
                     yield Batch(pa.RecordBatch.from_pylist([], file.schema_arrow), first)
                     return
@@ -83,12 +83,17 @@ class Parquet(FileReader):
         return pa.RecordBatch.from_arrays(columns, rows.schema.names)
 
 
-def _groups_from(metadata: pq.FileMetaData, start: int) -> tuple[list[int], int]:
-    """Return the row groups that hold the row `start` and those after it, and the number of their first row."""
-    first = 0
-    for group in range(metadata.num_row_groups):
-        n_rows = metadata.row_group(group).num_rows
-        if start < first + n_rows:
-            return list(range(group, metadata.num_row_groups)), first
-        first += n_rows
-    return [], first
+def _groups_from(metadata: pq.FileMetaData, start: int, batch_size: int) -> tuple[list[int], int]:
+    """Return the row groups to read for the row `start` and those after it, and the number of their first row.
+
+    They begin where a batch does, so that batches are cut as in a reading from the first row on.
+    """
+    n_groups = metadata.num_row_groups
+    found = first = n_rows = 0
+    for group in range(n_groups):
+        if n_rows <= start and n_rows % batch_size == 0:
+            found, first = group, n_rows
+        n_rows += metadata.row_group(group).num_rows
+    if start >= n_rows:
+        return [], n_rows
+    return list(range(found, n_groups)), first

@@ -5,9 +5,11 @@ text where they are UTF-8 and in hexadecimal where not. CSV has no nesting: a st
 a list becomes JSON text.
 """
 
+import base64
 import bz2
 import contextlib
 import gzip
+import io
 import json
 import lzma
 import os
@@ -22,7 +24,8 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from fyke.errors import DataError
-from fyke.io import Sink
+from fyke.io import Position, Sink
+from fyke.io.durable import sync_folder
 from fyke.io.files import FORMATS, split_name
 from fyke.io.outlet import Outlet
 from fyke.io.tables import map_leaves, record_batch
@@ -73,17 +76,20 @@ class FileSink(Outlet):
             self._stream = sys.stdout.buffer
             return
         self._raw = open(self._path, "wb")
+        self._stream = self._compressed(self._raw)
+
+    def _compressed(self, raw: IO[bytes]) -> Any:
+        """Return the stream that writes compressed as the name says; closing it leaves `raw` open."""
         compression = split_name(self._path)[1]
         if compression == "gz":
-            self._stream = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw)
-        elif compression == "bz2":
-            self._stream = bz2.BZ2File(self._raw, "wb")
-        elif compression == "xz":
-            self._stream = lzma.LZMAFile(self._raw, "wb")
-        elif compression == "zst":
-            self._stream = pa.CompressedOutputStream(self._raw, "zstd")
-        else:
-            self._stream = self._raw
+            return gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)  # no time: equal rows, equal bytes
+        if compression == "bz2":
+            return bz2.BZ2File(raw, "wb")
+        if compression == "xz":
+            return lzma.LZMAFile(raw, "wb")
+        if compression == "zst":
+            return pa.CompressedOutputStream(_LeftOpen(raw), "zstd")
+        return raw
 
     def _write(self, table: pa.Table) -> None:
         with self._named():
@@ -98,7 +104,8 @@ class FileSink(Outlet):
 
     def _flush(self) -> None:
         with self._named():
-            self._stream.flush()
+            if self._stream is not None:
+                self._stream.flush()
             if self._raw is not None:
                 self._raw.flush()
 
@@ -108,7 +115,7 @@ class FileSink(Outlet):
                 self._finish()
                 if self._raw is None:
                     self._stream.flush()  # standard output is not ours to close
-                elif self._stream is not self._raw:
+                elif self._stream is not None and self._stream is not self._raw:
                     self._stream.close()
             finally:
                 if self._raw is not None:
@@ -125,7 +132,68 @@ class FileSink(Outlet):
             raise
 
 
-class JsonLinesSink(FileSink):
+class _LeftOpen(io.RawIOBase):
+    """A file for a writer that would close it."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._under = raw
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self._under.write(data)
+
+
+class TextSink(FileSink):
+    """Lines: they can be cut back to where the file once ended. A compressed file gets a new member with each cut."""
+
+    def resume(self, position: Position) -> None:
+        """Open at a position that `cut` gave; what was written behind it goes. None: at the beginning, empty."""
+        if position is None:
+            self.open()
+            sync_folder(os.path.dirname(self._path))
+            return
+        with self._named():
+            self._raw = open(self._path, "r+b")
+            size = os.fstat(self._raw.fileno()).st_size
+            if size < position["bytes"]:
+                raise DataError(
+                    f"{self.name}: has {size} bytes where the checkpoint knows {position['bytes']}: it was cut, or is "
+                    "another file"
+                )
+            self._raw.truncate(position["bytes"])
+            self._raw.seek(position["bytes"])
+        self._is_open = True
+
+    def cut(self, *, is_last: bool) -> Position:
+        """Bring what was written to the medium, and return where it ends."""
+        self.open()
+        with self._named():
+            assert self._raw is not None
+            if is_last:
+                self._finish()
+            self._end_member()
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
+            return {"bytes": self._raw.tell()}
+
+    def _end_member(self) -> None:
+        if self._stream is not None and self._stream is not self._raw:
+            self._stream.close()
+        self._stream = None
+
+    def _write(self, table: pa.Table) -> None:
+        self._begin_member()
+        super()._write(table)
+
+    def _begin_member(self) -> None:
+        if self._stream is None:
+            assert self._raw is not None
+            self._stream = self._compressed(self._raw)
+
+
+class JsonLinesSink(TextSink):
     """A line per row; NaN is written as NaN, which JSON proper has no word for."""
 
     def _put(self, table: pa.Table) -> None:
@@ -159,7 +227,7 @@ def align(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-class CsvSink(FileSink):
+class CsvSink(TextSink):
     """A header, then a line per row; the columns are those of the first table with rows.
 
     Args:
@@ -171,6 +239,15 @@ class CsvSink(FileSink):
         self._delimiter = delimiter
         self._schema: pa.Schema | None = None
         self._empty: pa.Table | None = None
+
+    def resume(self, position: Position) -> None:
+        super().resume(position)
+        if position is not None and position["schema"] is not None:
+            self._schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(position["schema"])))
+
+    def cut(self, *, is_last: bool) -> Position:
+        end = super().cut(is_last=is_last)
+        return {**end, "schema": None if self._schema is None else base64.b64encode(self._schema.serialize()).decode()}
 
     def _put(self, table: pa.Table) -> None:
         if table.num_rows:
@@ -188,6 +265,7 @@ class CsvSink(FileSink):
 
     def _finish(self) -> None:
         if self._schema is None and self._empty is not None:
+            self._begin_member()
             self._put_rows(self._empty)
 
 
