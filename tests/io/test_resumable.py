@@ -42,7 +42,7 @@ def target(folder, output):
 
 def replay(log, folder, output="matches.jsonl", *, kind="log.parquet", state="state", **options):
     """A replay with everything that a place can have."""
-    options = {"out_of_order": "5s", "every": 250, "batch_size": 64, "partition": None} | options
+    options = {"out_of_order": "5s", "every": 400, "batch_size": 64, "partition": None} | options
     outputs = {"matches": target(folder, output), "late": str(folder / "late.jsonl")}
     return fyke.replay(
         log / kind, SPREE, time="ts", checkpoint=str(folder / state), outputs=outputs, timeouts=False, **options
