@@ -94,7 +94,7 @@ def test_a_replay_that_stops_anywhere_writes_what_an_undisturbed_one_writes(log,
     assert n_stops >= 1
     assert contents(stopped, output) == contents(whole, output)
     assert contents(stopped, "late.jsonl") == contents(whole, "late.jsonl")
-    assert len(contents(whole, output)) >= 10
+    assert len(contents(whole, output)) >= 8
 
 
 def test_the_outputs_hold_what_a_plain_replay_finds(log, tmp_path):
