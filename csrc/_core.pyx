@@ -9,6 +9,7 @@ include "rows.pxi"      # expressions over whole batches
 include "row_store.pxi" # rows that an operator holds
 include "aggregate.pxi" # results and logs of aggregates
 include "windows.pxi"   # windows of one input
+include "records.pxi"   # the state of an engine, out and in
 include "engine.pxi"    # Core: owns the stages; push() is the flow
 include "joins.pxi"     # what operators of two inputs share
 include "join_interval.pxi"

@@ -21,16 +21,6 @@ cdef object _held_in_order(RawResults found):
     return found
 
 
-cdef int _count_orders(list nodes, first_node, list runs, first_run, list held, first_held) except -1:
-    """What one key holds is ordered by release; only that is written: 1, 2, ... for its events, whatever came between them."""
-    orders = sorted({order for _, _, _, order in nodes[first_node:]})
-    count = {order: i + 1 for i, order in enumerate(orders)}
-    nodes[first_node:] = [(event, parent, stage, count[order]) for event, parent, stage, order in nodes[first_node:]]
-    runs[first_run:] = [(r[0], count[r[1]], *r[2:]) for r in runs[first_run:]]
-    held[first_held:] = [(h[0], count[h[1]], h[2]) for h in held[first_held:]]
-    return 0
-
-
 cdef class Core:
     """The engine proper. Not thread-safe: a second thread that enters gets an error, not a race.
 
@@ -496,96 +486,54 @@ cdef class Core:
     # --------------------------------------------------------------- snapshot
 
     def export(self):
-        """The state as arrays; events, nodes and keyed states are numbered within the export, in an order that the state determines."""
-        cdef list order = []
-        cdef dict event_numbers = {}
-        cdef dict node_numbers = {0: -1}
-        cdef list nodes = [], runs = [], registers = [], held = [], keyed_rows = [], lags = [], waits = []
-        cdef uint32_t i, j, k, r, at
-        cdef keyed *kd
-        cdef keyed unpacked
-        cdef run *rn
-        cdef size_t size
-        cdef keyspace *space
-
-        def event_number(uint32_t segment_id, uint32_t row):
-            return event_numbers.setdefault((segment_id, row), len(event_numbers))
-
-        def node_number(uint32_t id):
-            cdef list chain = []
-            cdef uint32_t a = id
-            while a not in node_numbers:
-                chain.append(a)
-                a = self.nfa.graph.nodes[a].parent
-            for a in reversed(chain):
-                node_numbers[a] = len(nodes)
-                nodes.append((event_number(self.nfa.graph.nodes[a].event.segment, self.nfa.graph.nodes[a].event.row),
-                              node_numbers[self.nfa.graph.nodes[a].parent], self.nfa.graph.nodes[a].stage,
-                              self.nfa.graph.nodes[a].order))
-            return node_numbers[id]
-
+        """(Records of what is held, numbers by name): the state of now."""
         self._enter()
         try:
-            living = [(self.nfa.keyed[i].birth, i, False) for i in range(self.nfa.n_keyed)
-                      if self.nfa.keyed[i].runs != NULL or self.nfa.keyed[i].held != NULL]
-            living += [(strict_at(&self.nfa.strict, i).birth, i, True) for i in range(self.nfa.strict.n_records)
-                       if strict_at(&self.nfa.strict, i).bits != 0]
-            for _, index, is_strict in sorted(living):
-                kd = &unpacked if is_strict else &self.nfa.keyed[<uint32_t> index]
-                if is_strict and nfa_strict_unpack(&self.nfa, index, &unpacked):
-                    raise MemoryError
-                first_node, first_run, first_held, known = len(nodes), len(runs), len(held), len(node_numbers)
-                overdue = -1 if kd.overdue_after == <uint64_t> NO_POSITION else kd.overdue_after
-                keyed_rows.append((kd.pattern, kd.n_runs, kd.n_held, kd.last_time, overdue))
-                size = run_size(&self.nfa, kd.pattern)
-                for j in range(kd.n_runs):
-                    rn = run_at(kd.runs, size, j)
-                    if run_node(&self.nfa, rn) == 0:
-                        raise MemoryError
-                    runs.append((rn.start_time, rn.start_order, rn.previous_time, node_number(rn.node),
-                                 rn.state - self.plan.patterns[kd.pattern].first_state))
-                    values = []
-                    for r in range(self.plan.patterns[kd.pattern].n_registers):
-                        value = (<uint64_t *> &rn.registers)[r]
-                        if plan_register_is_node(&self.plan, &self.plan.patterns[kd.pattern], r):
-                            value = 0 if value == 0 else node_number(<uint32_t> value) + 1
-                        values.append(value)
-                    registers += values
-                for j in range(kd.n_held):
-                    held.append((kd.held[j].start_time, kd.held[j].start_order, node_number(kd.held[j].node)))
-                if is_strict:
-                    nfa_strict_repack(&self.nfa, &unpacked)
-                    while len(node_numbers) > known:
-                        node_numbers.popitem()  # its nodes are gone again
-                _count_orders(nodes, first_node, runs, first_run, held, first_held)
-            for k in range(self.plan.n_keyspaces):
-                space = &self.nfa.keyspaces[k]
-                for i in range(space.table_size):
-                    if space.table[i] != 0 and space.slots[space.table[i] - 1].last.segment != NO_SEGMENT:
-                        at = space.table[i] - 1
-                        position = self.store.segments[space.slots[at].last.segment].positions[space.slots[at].last.row]
-                        lags.append((k, position, at))
-            lags = [(k_, self._lag_event(k_, at_, event_number), self.nfa.keyspaces[<uint32_t> k_].slots[<uint32_t> at_].last_time)
-                    for k_, _, at_ in sorted(lags)]
-            for i in range(self.reorder.head, self.reorder.tail):
-                waits.append(event_number(self.reorder.items[i].event.segment, self.reorder.items[i].event.row))
-            return {
-                "watermark": (self.mark.out_of_order, self.mark.highest, self.mark.current),
-                "order": self.nfa.order, "now": self.nfa.now,
-                "rows_seen": self.rows_seen, "late_seen": self.late_seen,
-                "counters": self.nfa.counters, "keyed": keyed_rows, "runs": runs, "registers": registers, "held": held,
-                "nodes": nodes, "lags": lags, "waiting": waits,
-                "events": [(self.segments[s], row) for s, row in event_numbers],
-            }
+            return self._collect(), self._numbers()
         finally:
             self.busy = False
 
-    cdef object _lag_event(self, k, at, event_number):
-        cdef event_ref e = self.nfa.keyspaces[<uint32_t> k].slots[<uint32_t> at].last
-        return event_number(e.segment, e.row)
+    cdef dict _numbers(self):
+        return {
+            "watermark": [self.mark.out_of_order, self.mark.highest, self.mark.current], "order": self.nfa.order, "now": self.nfa.now,
+            "rows_seen": self.rows_seen, "late_seen": self.late_seen, "counters": self.nfa.counters,
+        }
 
-    def restore(self, dict state, list batches):
-        """Fill a fresh engine from an export. `batches`: Segments that hold the events, in the order of their numbers.
+    cdef Records _collect(self):
+        cdef Records found = self._records()
+        cdef status st
+        with nogil:
+            st = nfa_collect(&self.nfa, &found.records)
+        if st:
+            raise MemoryError
+        return found
+
+    cdef Records _records(self):
+        """Records with what waits in the reorder buffer, and the segments of now."""
+        cdef Records found = Records()
+        cdef uint32_t n = reorder_size(&self.reorder), i
+        cdef records *r = &found.records
+        records_init(r, &found.arena, &self.plan)
+        r.waiting = <event_ref *> arena_alloc(&found.arena, n * sizeof(event_ref))
+        if r.waiting == NULL:
+            raise MemoryError
+        r.waiting_capacity = r.n_waiting = n
+        for i in range(n):
+            r.waiting[i] = self.reorder.items[self.reorder.head + i].event
+        found.owner = self
+        found.segments = dict(self.segments)
+        rows = np.zeros(self.store.n_segments, np.uint32)
+        for id, batch in self.segments.items():
+            rows[id] = batch.n_rows
+        found.rows = rows
+        return found
+
+    def restore(self, dict numbers, dict tables, list batches, places):
+        """Fill a fresh engine.
+
+        Args:
+            numbers: as export gives them. tables: columns as arrays, by table and name. batches: Segments that hold the events.
+            places: int64, where each event, by number, lies in all the batches' rows, one batch after the other.
 
         Raises StateError for anything out of range; the engine is then stopped.
         """
@@ -593,158 +541,72 @@ cdef class Core:
             raise FykeError("only a fresh engine can be restored into")
         self._enter()
         try:
-            self._restore(state, batches)
-        except (IndexError, ValueError, TypeError, KeyError, OverflowError, StopIteration) as error:
+            self._restore(numbers, tables, batches, places)
+        except (IndexError, ValueError, TypeError, KeyError, OverflowError) as error:
             self.stopped = "its restore failed"
             raise StateError(f"the snapshot does not fit together: {error}") from error
-        except StateError:
+        except (StateError, MemoryError):
             self.stopped = "its restore failed"
             raise
         finally:
             self.busy = False
 
-    cdef int _restore(self, dict state, list batches) except -1:
-        cdef list refs = [], node_ids = []
-        cdef event_ref e
-        cdef uint32_t id = 0, slot = 0, n_stages, i
-        cdef uint8_t *record
-        cdef run *rn
-        cdef completed c
+    cdef int _restore(self, dict numbers, dict tables, list batches, places) except -1:
+        cdef nfa_tables t
+        cdef const char *reason = NULL
+        cdef list kept = []
         cdef Segment batch
-        cdef int64_t last_order
+        cdef status st
+        memset(&t, 0, sizeof(t))
+        _point_at(&t, tables, kept)
+        refs = np.empty(len(places), _EVENT_REF_DTYPE)
+        ids, ends = [], np.cumsum([0] + [len(item) for item in batches])
+        if len(places) != ends[len(batches)] or len(places) >= 1 << 31:
+            raise StateError("the snapshot has another number of events than rows of them")
         for item in batches:
             batch = item
             self._open(batch)
             run_row_programs(&self.vm, &self.plan, &self.store, batch.id)
-            refs += [(batch.id, i) for i in range(<uint32_t> batch.n_rows)]
-        highest_stage = []  # of a node and those before it
-        orders = []
-        for event, parent, stage, order in state["nodes"]:
-            if not (0 <= event < len(refs) and -1 <= parent < len(node_ids)):
-                raise StateError("a node refers to an event or node that is not there")
-            if parent >= 0 and order < orders[parent]:
-                raise StateError("the events of a partial match are out of order")
-            highest_stage.append(stage if parent < 0 else max(stage, highest_stage[parent]))
-            orders.append(order)
-            e.segment, e.row = refs[event]
-            id = node_new(&self.nfa.graph, e, order, stage, 0 if parent < 0 else node_ids[parent])
-            if id == 0:
-                raise MemoryError
-            node_ids.append(id)
-        runs = iter(state["runs"])
-        held = iter(state["held"])
-        registers = iter(state["registers"])
-        buffer = np.zeros(8 + 4096, np.uint64)
-        record = <uint8_t *> address_of(buffer)
-        rn = <run *> record
-        for p, n_runs, n_held, last_time, overdue in state["keyed"]:
-            if not 0 <= p < self.plan.n_patterns or n_runs + n_held < 1:
-                raise StateError("a keyed state belongs to no pattern, or is empty")
-            n_stages = self.plan.patterns[<uint32_t> p].n_stages
-            opened = False
-            last_order = -1
-            for _ in range(n_runs):
-                start_time, start_order, previous_time, node, where = next(runs)
-                if not (0 <= node < len(node_ids) and 0 <= where < self.plan.patterns[<uint32_t> p].n_states):
-                    raise StateError("a run refers to a node or state that is not there")
-                if start_order < last_order or highest_stage[node] >= n_stages:
-                    raise StateError("the runs of a key are out of order")
-                last_order = start_order
-                rn.start_time, rn.start_order, rn.previous_time = start_time, start_order, previous_time
-                rn.node = node_ids[node]
-                rn.state = where + self.plan.patterns[<uint32_t> p].first_state
-                if self.plan.states[rn.state].kind not in (0, 4):
-                    raise StateError("a run is in a state that no run waits in")
-                for r in range(self.plan.patterns[<uint32_t> p].n_registers):
-                    value = next(registers)
-                    if plan_register_is_node(&self.plan, &self.plan.patterns[<uint32_t> p], <uint32_t> r):
-                        if not 0 <= value <= len(node_ids):
-                            raise StateError("a register refers to a node that is not there")
-                        value = 0 if value == 0 else node_ids[value - 1]
-                    (<uint64_t *> &rn.registers)[<uint32_t> r] = value
-                if not opened:
-                    id = self._open_keyed(p, rn.node)
-                    opened = True
-                if nfa_restore_run(&self.nfa, id, rn):
-                    raise MemoryError
-            for _ in range(n_held):
-                c.start_time, c.start_order, node = next(held)
-                if not 0 <= node < len(node_ids) or highest_stage[node] >= n_stages:
-                    raise StateError("a held match refers to a node or stage that is not there")
-                c.node = node_ids[node]
-                if not opened:
-                    id = self._open_keyed(p, c.node)
-                    opened = True
-                if nfa_restore_held(&self.nfa, id, c):
-                    raise MemoryError
-            if self.plan.patterns[<uint32_t> p].strategy == STRATEGY_STRICT:
-                self._check_status(nfa_strict_adopt(&self.nfa, id))
-                continue
-            self.nfa.keyed[id].last_time = last_time
-            if nfa_settle(&self.nfa, id):
-                raise MemoryError
-            self.nfa.keyed[id].overdue_after = <uint64_t> NO_POSITION if overdue < 0 else overdue
-        if next(runs, None) is not None or next(held, None) is not None or next(registers, None) is not None:
-            raise StateError("records that belong to no key")
-        for number in node_ids:
-            node_release(&self.nfa.graph, number)
-        for k, event, time in state["lags"]:
-            if not (0 <= k < self.plan.n_keyspaces and 0 <= event < len(refs)) or not self.plan.keyspaces[<uint32_t> k].needs_lag:
-                raise StateError("the latest event of a key is not there")
-            e.segment, e.row = refs[event]
-            if keyspace_slot(&self.nfa.keyspaces[<uint32_t> k], &self.store, e, True, &slot):
-                raise MemoryError
-            if slot == KEY_NULL or nfa_restore_last(&self.nfa, k, slot, time, e):
-                raise StateError("the latest event of a key has no key")
-        self._restore_waiting(state["waiting"], refs)
-        self.mark.out_of_order, self.mark.highest, self.mark.current = state["watermark"]
-        self.nfa.order = state["order"]
-        self.nfa.now = state["now"]
-        self.rows_seen = state["rows_seen"]
-        self.late_seen = state["late_seen"]
-        self.nfa.counters = state["counters"]
+            ids.append(batch.id)
+        of = np.searchsorted(ends, places, "right") - 1
+        refs["segment"] = np.array(ids, np.uint32)[of] if ids else 0
+        refs["row"] = places - ends[of]
+        t.events = <const event_ref *> address_of(refs)
+        t.n_events = <uint32_t> len(refs)
+        with nogil:
+            st = nfa_restore(&self.nfa, &t, &reason)
+        if st == STATUS_BAD_SNAPSHOT:
+            raise StateError("snapshot: " + reason.decode())
+        if st:
+            raise MemoryError
+        self._restore_waiting(tables["waiting"]["event"], refs)
+        self.mark.out_of_order, self.mark.highest, self.mark.current = numbers["watermark"]
+        self.nfa.order = numbers["order"]
+        self.nfa.now = numbers["now"]
+        self.rows_seen = numbers["rows_seen"]
+        self.late_seen = numbers["late_seen"]
+        self.nfa.counters = numbers["counters"]
         for item in batches:
             self._unpin(item)
         self._sweep()
         return 0
 
-    cdef int _check_status(self, status st) except -1:
-        if st == STATUS_BAD_SNAPSHOT:
-            raise StateError("the runs of a key are not those of a strict sequence")
-        if st:
-            raise MemoryError
-        return 0
-
-    cdef uint32_t _open_keyed(self, uint32_t pattern_index, uint32_t node) except? 0xFFFFFFFF:
-        cdef uint32_t slot = 0, id = 0
-        cdef event_ref e = self.nfa.graph.nodes[node].event
-        cdef uint32_t k = self.plan.patterns[pattern_index].keyspace
-        if keyspace_slot(&self.nfa.keyspaces[k], &self.store, e, True, &slot):
-            raise MemoryError
-        if slot == KEY_NULL:
-            raise StateError("a partial match has no key")
-        if nfa_has_keyed(&self.nfa, pattern_index, slot):
-            raise StateError("a key is there twice")
-        if nfa_open_keyed(&self.nfa, pattern_index, slot, &id):
-            raise MemoryError
-        return id
-
-    cdef int _restore_waiting(self, waits, list refs) except -1:
+    cdef int _restore_waiting(self, waits, refs) except -1:
         cdef uint32_t n = <uint32_t> len(waits), i
-        cdef int64_t before = TIME_MIN
+        cdef event_time_t before = TIME_MIN
+        cdef const event_ref *found
+        if n and (waits.min() < 0 or waits.max() >= len(refs)):
+            raise StateError("a waiting event is not there")
+        taken = np.ascontiguousarray(refs[waits])
+        found = <const event_ref *> address_of(taken)
         self._reserve_arrivals(n)
         for i in range(n):
-            number = waits[i]
-            if not 0 <= number < len(refs):
-                raise StateError("a waiting event is not there")
-            self.arrivals[i].event.segment, self.arrivals[i].event.row = refs[number]
-            self.arrivals[i].time = self.store.segments[self.arrivals[i].event.segment].times[self.arrivals[i].event.row]
+            self.arrivals[i].event = found[i]
+            self.arrivals[i].time = self.store.segments[found[i].segment].times[found[i].row]
             if self.arrivals[i].time < before:
                 raise StateError("waiting events are out of order")
             before = self.arrivals[i].time
-            event_retain(&self.store, self.arrivals[i].event.segment)
+            event_retain(&self.store, found[i].segment)
         if reorder_add(&self.reorder, self.arrivals, n):
             raise MemoryError
         return 0
-
-

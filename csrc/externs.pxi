@@ -214,6 +214,47 @@ cdef extern from "strict.h" nogil:
     void strict_trim(strict_keys *s)
     uint64_t strict_references(const strict_keys *s)
 
+cdef extern from "records.h" nogil:
+    cdef struct records:
+        uint32_t n_keyed
+        uint32_t n_nodes
+        uint32_t n_runs
+        uint32_t n_matches
+        uint32_t n_registers
+        uint32_t n_lags
+        uint32_t n_waiting
+        uint32_t n_events
+        uint32_t waiting_capacity
+        event_ref *waiting
+        event_ref *events
+    cdef struct record_columns:
+        int64_t *node_event
+        int64_t *node_parent
+        uint32_t *node_stage
+        uint64_t *node_order
+        int64_t *run_start_time
+        uint64_t *run_start_order
+        int64_t *run_previous_time
+        int64_t *run_node
+        uint32_t *run_state
+        int64_t *match_start_time
+        uint64_t *match_start_order
+        int64_t *match_node
+        uint32_t *keyed_pattern
+        uint32_t *keyed_runs
+        uint32_t *keyed_matches
+        int64_t *keyed_last_time
+        uint64_t *keyed_overdue_after
+        uint64_t *keyed_birth
+        uint32_t *lag_keyspace
+        int64_t *lag_event
+        int64_t *lag_time
+        int64_t *waiting
+        uint64_t *registers
+    void records_init(records *r, arena *a, const plan *p)
+    void records_free(records *r)
+    status records_arrange(records *r, const uint32_t *segment_rows, uint32_t n_segments, const record_columns *c)
+
 cdef extern from "nfa.h" nogil:
     cdef enum:
         NO_POSITION
@@ -287,14 +328,35 @@ cdef extern from "nfa.h" nogil:
     status nfa_fire(nfa *n, event_time_t time)
     status nfa_report_held(nfa *n)
     const char *nfa_check(const nfa *n)
-    # restore
-    status nfa_restore_run(nfa *n, uint32_t keyed_id, const run *r)
-    status nfa_restore_held(nfa *n, uint32_t keyed_id, completed c)
-    status nfa_restore_last(nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, event_ref event)
-    bint nfa_has_keyed(const nfa *n, uint32_t pattern, uint32_t slot)
-    status nfa_open_keyed(nfa *n, uint32_t pattern, uint32_t slot, uint32_t *id)
-    status nfa_settle(nfa *n, uint32_t id)
-    # strict sequences as runs, and back
-    status nfa_strict_unpack(nfa *n, uint32_t id, keyed *k)
-    void nfa_strict_repack(nfa *n, keyed *k)
-    status nfa_strict_adopt(nfa *n, uint32_t keyed_id)
+    cdef struct nfa_tables:
+        const int64_t *node_event
+        const int64_t *node_parent
+        const uint32_t *node_stage
+        const uint64_t *node_order
+        const int64_t *run_start_time
+        const uint64_t *run_start_order
+        const int64_t *run_previous_time
+        const int64_t *run_node
+        const uint32_t *run_state
+        const int64_t *match_start_time
+        const uint64_t *match_start_order
+        const int64_t *match_node
+        const uint32_t *keyed_pattern
+        const uint32_t *keyed_runs
+        const uint32_t *keyed_matches
+        const int64_t *keyed_last_time
+        const uint64_t *keyed_overdue_after
+        const uint32_t *lag_keyspace
+        const int64_t *lag_event
+        const int64_t *lag_time
+        const uint64_t *registers
+        const event_ref *events
+        uint32_t n_nodes
+        uint32_t n_runs
+        uint32_t n_matches
+        uint32_t n_keyed
+        uint32_t n_lags
+        uint32_t n_events
+        uint64_t n_registers
+    status nfa_collect(const nfa *n, records *r)
+    status nfa_restore(nfa *n, const nfa_tables *t, const char **reason)

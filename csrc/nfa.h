@@ -15,6 +15,7 @@
 #include "match_graph.h"
 #include "plan.h"
 #include "predicate.h"
+#include "records.h"
 #include "reorder.h"
 #include "results.h"
 #include "strict.h"
@@ -370,10 +371,7 @@ MUST_CHECK enum status nfa_strict_settle(struct nfa *n, uint32_t id);
 /* Drops `count` runs, the oldest or the newest; the record is settled by the caller. */
 void nfa_strict_drop(struct nfa *n, uint32_t id, bool newest, uint32_t count);
 const char *nfa_strict_check(const struct nfa *n);
-/* For snapshots: the record as a keyed state with runs and back. The keyed state of unpack is nobody's: nfa_strict_repack takes it back. */
-MUST_CHECK enum status nfa_strict_unpack(struct nfa *n, uint32_t id, struct keyed *k);
-void nfa_strict_repack(struct nfa *n, struct keyed *k);
-/* STATUS_BAD_SNAPSHOT: its runs are not those of a strict sequence. The keyed state is gone in any case. */
+/* For restore: makes a strict record of a keyed state. STATUS_BAD_SNAPSHOT: its runs are not those of a strict sequence. The keyed state is gone in any case. */
 MUST_CHECK enum status nfa_strict_adopt(struct nfa *n, uint32_t keyed);
 
 /* What the current row does to a run in this state; NULL: the guards have to be judged. */
@@ -463,6 +461,36 @@ MUST_CHECK enum status nfa_restore_held(struct nfa *n, uint32_t id, struct compl
 MUST_CHECK enum status nfa_restore_last(struct nfa *n, uint32_t keyspace, uint32_t slot, event_time_t time, struct event_ref event);
 /* Sets the timer of a keyed state from its runs; frees it if it is empty. */
 MUST_CHECK enum status nfa_settle(struct nfa *n, uint32_t id);
+
+/* The tables of a snapshot, as docs/formats.md has them, columns side by side; `events`: the events by number, in open segments. */
+struct nfa_tables {
+    const int64_t *node_event, *node_parent;
+    const uint32_t *node_stage;
+    const uint64_t *node_order;
+    const int64_t *run_start_time;
+    const uint64_t *run_start_order;
+    const int64_t *run_previous_time, *run_node;
+    const uint32_t *run_state;
+    const int64_t *match_start_time;
+    const uint64_t *match_start_order;
+    const int64_t *match_node;
+    const uint32_t *keyed_pattern, *keyed_runs, *keyed_matches;
+    const int64_t *keyed_last_time;
+    const uint64_t *keyed_overdue_after;
+    const uint32_t *lag_keyspace;
+    const int64_t *lag_event, *lag_time;
+    const uint64_t *registers;
+    const struct event_ref *events;
+    uint32_t n_nodes, n_runs, n_matches, n_keyed, n_lags, n_events;
+    uint64_t n_registers;
+};
+
+/* nfa_restore.c: puts them into a fresh engine. STATUS_BAD_SNAPSHOT: `reason` says what is wrong, and the engine is of no use. */
+MUST_CHECK enum status nfa_restore(struct nfa *n, const struct nfa_tables *t, const char **reason);
+/* nfa_collect.c: all keyed states and events before, or one keyed state. On failure the records are of no use. */
+MUST_CHECK enum status nfa_collect(const struct nfa *n, struct records *r);
+MUST_CHECK enum status nfa_collect_keyed(const struct nfa *n, struct records *r, uint32_t id);
+MUST_CHECK enum status nfa_collect_strict(const struct nfa *n, struct records *r, uint32_t id);
 /* The invariants in words; NULL if they hold. Walks everything. */
 const char *nfa_check(const struct nfa *n);
 

@@ -441,49 +441,7 @@ enum status nfa_strict_fire(struct nfa *n, uint32_t id, event_time_t deadline)
     return nfa_strict_settle(n, id);
 }
 
-/* ------------------------------------------------------------------ snapshots: as runs of the general engine, and back */
-
-enum status nfa_strict_unpack(struct nfa *n, uint32_t id, struct keyed *out)
-{
-    struct strict_key *k = strict_at(&n->strict, id);
-    const struct pattern *p = &n->plan->patterns[k->pattern];
-    const struct sequence *q = &n->sequences[k->pattern];
-    const event_time_t latest = newest_time(n, k);
-    const bool overdue = nfa_strict_deadline(n, id) <= latest;
-    *out = (struct keyed){.pattern = k->pattern, .slot = k->slot, .birth = k->birth, .last_time = latest,
-                          .overdue_after = overdue ? event_position(n->events, *strict_event(k, 0)) : NO_POSITION};
-    void *runs = NULL;
-    const enum status st = arena_reserve(n->arena, &runs, &out->runs_capacity, k->n_runs, sizeof *out->runs);
-    out->runs = runs;
-    for (uint32_t bit = bits_length(k->bits); bit-- > 0 && st == STATUS_OK;) {
-        if (!((k->bits >> bit) & 1)) {
-            continue;
-        }
-        uint32_t node = 0;
-        for (uint32_t i = 0; i <= bit; i++) {
-            const uint32_t before = node;
-            node = node_append(&n->graph, *strict_event(k, bit - i), n->order - (bit - i), q->places[i].stage, before);
-            if (node == 0) {
-                node_release(&n->graph, before);
-                nfa_strict_repack(n, out);
-                return STATUS_NO_MEMORY;
-            }
-        }
-        out->runs[out->n_runs++] = (struct run){.start_time = event_time(n->events, *strict_event(k, bit)),
-                                                .start_order = n->order - bit, .previous_time = latest, .node = node,
-                                                .state = p->first_state + bit + 1};
-    }
-    return st;
-}
-
-void nfa_strict_repack(struct nfa *n, struct keyed *k)
-{
-    for (uint32_t i = 0; i < k->n_runs; i++) {
-        node_release(&n->graph, k->runs[i].node);
-    }
-    arena_free(n->arena, k->runs, k->runs_capacity * sizeof *k->runs);
-    *k = (struct keyed){.runs = NULL};
-}
+/* ------------------------------------------------------------------ restore: runs of the general engine, as bits */
 
 /* Whether the run's events are the newest ones in `events` (newest first), in their places; lengthens that of the oldest run. */
 static bool belongs(const struct nfa *n, const struct pattern *p, const struct sequence *q, const struct run *run,

@@ -136,9 +136,9 @@ def test_the_layer_test_would_notice():
 # The same for C: a header includes only what stands in an earlier layer, so that a stage can be read and tested alone.
 C_LAYERS = [
     ["base"],
-    ["arena", "bytes", "window_assign", "json_scan"],
+    ["arena", "bytes", "ranks", "window_assign", "json_scan"],
     ["event_store", "plan", "timers", "window_groups", "window_spec", "exact", "agg_log", "json_columns"],
-    ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "results", "arrivals", "strict"],
+    ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "records", "results", "arrivals", "strict"],
     ["key_columns"],
     ["nfa", "join_interval", "join_asof", "join_latest", "join_panes", "sliding", "windows"],
 ]
@@ -149,6 +149,7 @@ C_PARTS = {
     **dict.fromkeys(
         [f"nfa_{part}" for part in ("rows", "dispatch", "lag", "time", "step", "strict", "emit", "bound")], "nfa"
     ),
+    **dict.fromkeys(["nfa_collect", "nfa_restore"], "nfa"),
     "predicate_thresholds": "predicate",
 }
 

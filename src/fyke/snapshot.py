@@ -1,7 +1,7 @@
 """Snapshots: the state as logical records in Arrow tables, in a small checksummed container (docs/formats.md).
 
     magic "FYKESNAP", version u32, number of sections u32
-    per section: name length u32, name, size u64, crc32 u32, bytes
+    per section: name length u32, name, size u64, XXH3-64 u64, bytes
     sections: meta (JSON); nodes, runs, held, keyed, lags, waiting, registers (Arrow IPC);
               events/N and payload/N/kind (Arrow IPC), one pair per kind of payload
 
@@ -14,13 +14,16 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
-from fyke._core import Segment
+from fyke._core import Records, Segment
 from fyke.batches import ARROW_TYPES, Payloads, RowView, _core_column, as_arrow
 from fyke.errors import StateError
 from fyke.operator import State
@@ -28,8 +31,13 @@ from fyke.plan import Plan
 from fyke.rowjson import dump_row, load_row
 from fyke.schema import Field, Schema
 
+Events: TypeAlias = npt.NDArray[Any]
+"""Events by number: segment and row."""
+
 MAGIC: Final = b"FYKESNAP"
-VERSION: Final = 1
+VERSION: Final = 2
+
+_END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"
 
 TABLES: Final = {
     "nodes": [("event", pa.int64()), ("parent", pa.int64()), ("stage", pa.uint32()), ("order", pa.uint64())],
@@ -44,11 +52,18 @@ TABLES: Final = {
 }  # fmt: skip
 
 
-def _ipc(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue())
+def _ipc(batch: pa.RecordBatch) -> list[Any]:
+    """An Arrow IPC stream of one batch, in parts."""
+    if any(map(_has_dictionary, batch.schema.types)):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return [sink.getvalue()]
+    return [batch.schema.serialize(), batch.serialize(), _END_OF_STREAM]
+
+
+def _has_dictionary(type_: pa.DataType) -> bool:
+    return pa.types.is_dictionary(type_) or any(_has_dictionary(type_.field(i).type) for i in range(type_.num_fields))
 
 
 def _from_ipc(data: bytes, name: str) -> pa.RecordBatch:
@@ -64,12 +79,21 @@ def _from_ipc(data: bytes, name: str) -> pa.RecordBatch:
 
 def write_container(sections: State) -> bytes:
     """Write sections as bytes, with their checksums."""
-    out = [MAGIC, struct.pack("<II", VERSION, len(sections))]
+    return b"".join(container_parts(sections))
+
+
+def container_parts(sections: State) -> Iterator[Any]:
+    """Give the bytes of a container in buffers, so that a large one need not be put together."""
+    yield MAGIC + struct.pack("<II", VERSION, len(sections))
     for name, section in sections.items():
-        data = json.dumps(section, sort_keys=True).encode() if isinstance(section, dict) else _ipc(section)
+        parts = [json.dumps(section, sort_keys=True).encode()] if isinstance(section, dict) else _ipc(section)
+        digest = xxhash.xxh3_64()
+        for part in parts:
+            digest.update(part)
         text = name.encode()
-        out += [struct.pack("<I", len(text)), text, struct.pack("<QI", len(data), zlib.crc32(data)), data]
-    return b"".join(out)
+        size = sum(map(len, parts))
+        yield struct.pack("<I", len(text)) + text + struct.pack("<QQ", size, digest.intdigest())
+        yield from parts
 
 
 def write_snapshot(plan: Plan, core: Any, position: int, *, settled: bool = True) -> bytes:
@@ -81,57 +105,75 @@ def export_core(plan: Plan, core: Any, position: int, *, settled: bool = True) -
     """Give the state of a core as sections of a snapshot; see write_snapshot."""
     if not plan.serialisable:
         raise StateError("a pattern holds a lambda or local function: name it at module level to take snapshots")
-    state = core.export()
-    events: list[tuple[Segment, int]] = state.pop("events")
-    groups: dict[Any, list[int]] = {}
-    for number, (segment, _) in enumerate(events):
-        groups.setdefault(Payloads.kind(segment.source), []).append(number)
-    counters = state.pop("counters")
-    meta = {k: state[k] for k in ("order", "now", "rows_seen", "late_seen")}
-    meta |= {
-        "watermark": list(state["watermark"]), "counters": counters, "fingerprint": plan.fingerprint,
-        "next_position": position, "columns": [list(column) for column in plan.types],
+    records, numbers = core.export()
+    return sections_of(plan, records, numbers, position, settled=settled)
+
+
+def sections_of(plan: Plan, records: Records, numbers: dict[str, Any], position: int, *, settled: bool) -> State:
+    """Give records that were collected as sections; they need nothing of the core any more."""
+    tables, events, _ = records.tables()
+    groups = _groups(records.segments, events)
+    meta = numbers | {
+        "fingerprint": plan.fingerprint, "next_position": position, "columns": [list(column) for column in plan.types],
         "groups": len(groups), "events": len(events), "settled": settled,
     }  # fmt: skip
     sections: State = {"meta": meta}
     for name, columns in TABLES.items():
-        rows = state[name] if name not in ("waiting", "registers") else [(v,) for v in state[name]]
-        arrays = [pa.array([r[i] for r in rows], type_) for i, (_, type_) in enumerate(columns)]
+        arrays = [pa.array(tables[name][column], type_) for column, type_ in columns]
         sections[name] = pa.RecordBatch.from_arrays(arrays, [n for n, _ in columns])
-    for i, numbers in enumerate(groups.values()):
-        sections |= _event_sections(plan, i, numbers, [events[n] for n in numbers])
+    for i, places in enumerate(groups):
+        sections |= _event_sections(plan, i, places, records.segments, events)
     return sections
 
 
+def _groups(segments: Mapping[int, Segment], events: Events) -> list[npt.NDArray[np.int64]]:
+    """The places of the events that have payloads of one kind, kinds in the order in which they appear."""
+    firsts: dict[Any, list[int]] = {}
+    used, first = np.unique(events["segment"], return_index=True)
+    for segment in used[np.argsort(first)].tolist():
+        firsts.setdefault(Payloads.kind(segments[segment].source), []).append(segment)
+    if len(firsts) == 1:
+        return [np.arange(len(events))]
+    return [np.flatnonzero(np.isin(events["segment"], own)) for own in firsts.values()]
+
+
 def _event_sections(
-    plan: Plan, i: int, numbers: list[int], events: list[tuple[Segment, int]]
+    plan: Plan, i: int, places: npt.NDArray[np.int64], segments: Mapping[int, Segment], events: Events
 ) -> dict[str, pa.RecordBatch]:
-    by_segment: dict[int, tuple[Segment, list[int], list[int]]] = {}
-    for number, (segment, row) in zip(numbers, events, strict=True):
-        by_segment.setdefault(id(segment), (segment, [], []))
-        by_segment[id(segment)][1].append(row)
-        by_segment[id(segment)][2].append(number)
-    parts = list(by_segment.values())
-    arrays = [pa.array(np.concatenate([n for _, _, n in parts]).astype(np.int64))]
-    arrays.append(pa.array(np.concatenate([s.times[r] for s, r, _ in parts])))
-    arrays.append(pa.array(np.concatenate([s.positions[r] for s, r, _ in parts])))
+    own = events[places]
+    # Segments in the order in which they are met: dictionaries of Arrow are joined in it.
+    ids, first, which = np.unique(own["segment"], return_index=True, return_inverse=True)
+    met = np.argsort(first)
+    by_segment = np.argsort(np.argsort(met)[which.reshape(-1)], kind="stable")
+    rows = np.split(own["row"][by_segment], np.cumsum(np.bincount(which.reshape(-1))[met])[:-1])
+    parts = [(segments[id], part) for id, part in zip(ids[met].tolist(), rows, strict=True)]
+    back = np.empty(len(own), np.int64)
+    back[by_segment] = np.arange(len(own))
+    order = pa.array(back)
+
+    def in_order(taken: list[pa.Array]) -> pa.Array:
+        # By number, and taken twice, whatever segments they come from: equal states are equal bytes, under nulls too.
+        return pa.concat_arrays(taken).take(order)
+
+    indexes = [pa.array(part) for part in rows]
+    arrays = [
+        pa.array(places),
+        pa.array(np.concatenate([s.times[part] for s, part in parts])[back]),
+        pa.array(np.concatenate([s.positions[part] for s, part in parts])[back]),
+    ]
     for c, column in enumerate(plan.columns):
-        taken = [
-            as_arrow(s.columns[c], len(s)).take(pa.array(r)).cast(ARROW_TYPES[column.physical]) for s, r, _ in parts
-        ]
-        arrays.append(pa.concat_arrays(taken))
-    # By number, whatever segments they come from: equal states are equal bytes.
-    order = pa.array(np.argsort(arrays[0].to_numpy()))
-    arrays = [array.take(order) for array in arrays]
+        arrays.append(in_order([
+            as_arrow(s.columns[c], len(s)).take(index).cast(ARROW_TYPES[column.physical])
+            for (s, _), index in zip(parts, indexes, strict=True)
+        ]))  # fmt: skip
     names = ["number", "time", "position", *[f"c{c}" for c in range(len(plan.columns))]]
     if isinstance(parts[0][0].source, list):
-        texts = [dump_row(RowView(s.source, row)) for s, row in events]
+        texts = [dump_row(RowView(segments[id].source, row)) for id, row in own.tolist()]
         payload = pa.RecordBatch.from_arrays([pa.array(texts, pa.large_string())], ["json"])
         kind = "rows"
     else:
-        tables = [pa.Table.from_batches([s.source]).take(pa.array(r)) for s, r, _ in parts]
-        batches = pa.concat_tables(tables).take(order).combine_chunks().to_batches()
-        payload = batches[0]
+        taken = [s.source.take(index) for (s, _), index in zip(parts, indexes, strict=True)]
+        payload = pa.Table.from_batches(taken).combine_chunks().to_batches()[0].take(order)
         kind = "arrow"
     return {f"events/{i}": pa.RecordBatch.from_arrays(arrays, names), f"payload/{i}/{kind}": payload}
 
@@ -172,21 +214,15 @@ class Snapshot:
         if self.meta["fingerprint"] != plan.fingerprint:
             raise StateError("the snapshot is of other patterns, or of other column types, than these")
         batches, order = self._segments(plan)
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        state: dict[str, Any] = {k: self.meta[k] for k in ("order", "now", "rows_seen", "late_seen", "counters")}
-        state["watermark"] = tuple(self.meta["watermark"])
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        tables = {}
         for name, batch in self.tables.items():
-            columns = [c.to_pylist() for c in batch.columns]
-            for i, (column, _) in enumerate(TABLES[name]):
-                if None in columns[i]:
-                    raise StateError(f"snapshot, section {name}: a null")
-                if column == "event":
-                    if any(not 0 <= e < len(place) for e in columns[i]):
-                        raise StateError(f"snapshot, section {name}: an event that is not there")
-                    columns[i] = place[np.array(columns[i], np.int64)].tolist() if columns[i] else []
-            state[name] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-        core.restore(state, batches)
+            if any(column.null_count for column in batch.columns):
+                raise StateError(f"snapshot, section {name}: a null")
+            tables[name] = {column: batch.column(i).to_numpy() for i, (column, _) in enumerate(TABLES[name])}
+        numbers = {k: self.meta[k] for k in ("watermark", "order", "now", "rows_seen", "late_seen", "counters")}
+        core.restore(numbers, tables, batches, places)
 
     def _segments(self, plan: Plan) -> tuple[list[Segment], np.ndarray[Any, Any]]:
         batches: list[Segment] = []
@@ -210,7 +246,11 @@ class Snapshot:
             batches.append(Segment(times, positions, columns, source, payload.nbytes))
             numbers.append(events.column(0).to_numpy())
         order = np.concatenate(numbers) if numbers else np.empty(0, np.int64)
-        if sorted(order.tolist()) != list(range(len(order))):
+        there = np.zeros(len(order), bool)
+        if len(order) and (order.min() < 0 or order.max() >= len(order)):
+            raise StateError("snapshot, section events: events are numbered wrong")
+        there[order] = True
+        if not there.all():
             raise StateError("snapshot, section events: events are numbered wrong")
         return batches, order
 
@@ -306,26 +346,29 @@ def _checked_meta(meta: Any) -> dict[str, Any]:
 def _read_sections(state: memoryview) -> dict[str, bytes]:
     at = 0
 
-    def take(n: int) -> bytes:
+    def take(n: int) -> memoryview:
         nonlocal at
         if n > len(state) - at:
             raise StateError(f"snapshot: cut short after {len(state)} bytes")
         at += n
-        return bytes(state[at - n : at])
+        return state[at - n : at]
 
-    if take(len(MAGIC)) != MAGIC:
+    if bytes(take(len(MAGIC))) != MAGIC:
         raise StateError("snapshot: these bytes are not a snapshot")
     version, n = struct.unpack("<II", take(8))
-    if version != VERSION:
-        raise StateError(f"snapshot: version {version}; this release reads version {VERSION}")
+    if version not in (1, VERSION):
+        raise StateError(f"snapshot: version {version}; this release reads versions 1 and {VERSION}")
     sections: dict[str, bytes] = {}
     for _ in range(n):
         (length,) = struct.unpack("<I", take(4))
-        name = take(length).decode("utf-8", "replace")
-        size, crc = struct.unpack("<QI", take(12))
-        data = take(size)
-        if zlib.crc32(data) != crc:
+        name = bytes(take(length)).decode("utf-8", "replace")
+        size, digest = struct.unpack("<QI", take(12)) if version == 1 else struct.unpack("<QQ", take(16))
+        # A copy: it is aligned, and what is kept of one section does not keep the others.
+        data = bytes(take(size))
+        if (zlib.crc32(data) if version == 1 else xxhash.xxh3_64_intdigest(data)) != digest:
             raise StateError(f"snapshot, section {name}: its checksum is wrong")
+        if name in sections:
+            raise StateError(f"snapshot, section {name}: it is there twice")
         sections[name] = data
     if at != len(state):
         raise StateError("snapshot: bytes left over at the end")
