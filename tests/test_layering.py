@@ -55,6 +55,8 @@ BESIDE = {
     "stream_replay": {"io", "errors", "eventtime", "graph", "nodes", "operator", "outcome", "resumable"},
     "replay": {"io", "duration", "engine", "errors", "expr", "match", "matching", "pattern", "schema",
                "graph", "resumable", "state", "stream_replay", "streams"},
+    "app": {"app", "box", "columns", "duration", "errors", "graph", "io", "kafka", "nodes", "operator", "outcome",
+            "state", "streams"},
     "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},
     "__main__": {"cli"},
 }

@@ -1,5 +1,7 @@
 """fyke: complex event processing in Python, with a compiled core."""
 
+from typing import TYPE_CHECKING, Any
+
 from fyke import agg, join, trigger
 from fyke.engine import Engine, Statistics
 from fyke.errors import (
@@ -28,9 +30,13 @@ from fyke.stream_replay import StreamReplay
 from fyke.streams import KeyedStream, Stream, Table, WindowedStream, stream
 from fyke.window import count_window, global_window, hopping, session, sliding, tumbling
 
+if TYPE_CHECKING:
+    from fyke.app import App
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "App",
     "Context",
     "DataError",
     "DefinitionError",
@@ -94,3 +100,12 @@ __all__ = [
     "trigger",
     "tumbling",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs Kafka's client only when it is asked for."""
+    if name == "App":
+        from fyke.app import App
+
+        return App
+    raise AttributeError(f"module 'fyke' has no attribute {name!r}")

@@ -130,6 +130,8 @@ class Reader:
         self._listener: Listener | None = None
         self._raised: BaseException | None = None
         self._moved: set[Partition] = set()  # assigned, taken away or sought since the last poll began
+        # Where a log was found to end, if enable.partition.eof asks for it: behind what marks transactions, too.
+        self.ended: dict[Partition, int] = {}
         self.gaps: Counter[Partition] = Counter()
         self.errors: Counter[str] = Counter()
 
@@ -182,6 +184,7 @@ class Reader:
         self._moved.update(partitions)
         for each in partitions:
             self._next.pop(each, None)
+            self.ended.pop(each, None)
         if self._is_incremental:
             client.incremental_unassign(given)
         else:
@@ -254,6 +257,10 @@ class Reader:
     def _failed(self, message: Any) -> None:
         error = message.error()
         partition = None if message.topic() is None else Partition(message.topic(), message.partition())
+        if error.code() == KafkaError._PARTITION_EOF and partition is not None:
+            if partition in self._next:
+                self.ended[partition] = message.offset()
+            return
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:
             self._bridge(partition, error)
             return
@@ -336,6 +343,7 @@ class Reader:
         """
         self._next[partition] = offset
         self._moved.add(partition)
+        self.ended.pop(partition, None)
         to = TopicPartition(*partition, offset)
         try:
             try:

@@ -12,7 +12,15 @@ from typing import Any, Final, Literal, TypeAlias
 
 from fyke.errors import DefinitionError
 
-__all__ = ["Assignor", "Protocol", "Settings", "consumer_settings", "is_incremental", "producer_settings"]
+__all__ = [
+    "Assignor",
+    "Protocol",
+    "Settings",
+    "admin_settings",
+    "consumer_settings",
+    "is_incremental",
+    "producer_settings",
+]
 
 Protocol: TypeAlias = Literal["classic", "consumer"]
 """How a group is coordinated: by its members (classic), or by the broker (consumer, KIP-848, Kafka 4.0 or later)."""
@@ -142,6 +150,15 @@ def producer_settings(
     if transactional_id is not None:
         ours |= {"transactional.id": transactional_id, "transaction.timeout.ms": transaction_timeout_ms}
     return Settings({**PRODUCER, **ours, **_of(user, "producer")})
+
+
+def admin_settings(brokers: str, app: str, user: Mapping[str, Any] | None = None) -> Settings:
+    """Give the settings of a client that asks the cluster: those of the user that are for all clients.
+
+    Raises:
+        DefinitionError: a setting that is not the user's to make.
+    """
+    return Settings({"bootstrap.servers": brokers, "client.id": app, **_of(user, "admin")})
 
 
 def is_incremental(settings: Mapping[str, Any]) -> bool:

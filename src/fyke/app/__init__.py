@@ -1,0 +1,21 @@
+"""Applications on Kafka: streams between topics, in a group of instances, exactly once or at least once.
+
+| module | what it is |
+|---|---|
+| `application` | `App`: topics in, streams, topics out, run |
+| `topics` | an input topic as a value: format, time, what becomes of poison records |
+| `flow` | streams of an app, with `.to(topic)` |
+| `outlets` | results to records, or to a function |
+| `plan` | what an instance runs: the graph, its topics, its outlets |
+| `task` | partition p of all inputs: an engine, and up to where its records are in it |
+| `backends` | where the states of tasks are kept: a folder, a shared store |
+| `changelog` | the same in a compacted topic |
+| `delivery` | the two guarantees: what committing and giving up mean |
+| `runtime` | the loop: read, process, commit; partitions that come and go; give up and go back |
+"""
+
+from fyke.app.application import App
+from fyke.app.flow import Flow
+from fyke.app.runtime import AppStatistics
+
+__all__ = ["App", "AppStatistics", "Flow"]

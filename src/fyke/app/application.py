@@ -1,0 +1,326 @@
+"""App: the public face. Topics in, streams, topics out; `run` until told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import pyarrow as pa
+
+from fyke.app.backends import Backend, StoreBackend
+from fyke.app.delivery import AtLeastOnce, Delivery, ExactlyOnce, Guarantee
+from fyke.app.flow import Flow
+from fyke.app.outlets import Function, Outlet, outlet_of
+from fyke.app.plan import Plan, plan_of
+from fyke.app.runtime import AppStatistics, Limits, Runtime
+from fyke.app.topics import OnError, Poisoned, Topic, format_of
+from fyke.duration import DurationLike, to_ns
+from fyke.errors import DefinitionError, FykeError
+from fyke.kafka.admin import Admin
+from fyke.kafka.consumer import OnGap, Partition, Reader, Start
+from fyke.kafka.identity import Instance
+from fyke.kafka.producer import Producer
+from fyke.kafka.records import Unit
+from fyke.kafka.settings import Protocol, Settings, admin_settings, consumer_settings, producer_settings
+from fyke.kafka.transaction import TransactionalProducer
+from fyke.state import open_store
+
+__all__ = ["App"]
+
+log: Final = logging.getLogger("fyke.app")
+POLL_S: Final = 0.1
+
+
+class App:
+    """An application on Kafka. Every instance that is started with the same name shares the work with the others.
+
+    Args:
+        name: of the application, and of its group.
+        brokers: host:port, several with commas between them.
+        guarantee: "exactly_once": results, offsets and state are one transaction; or "at_least_once".
+        state: where states are kept: "local": in the folder, and partitions cannot move to another one; or a folder,
+            file or URL that all instances share, as fyke.state.open_store takes it.
+        folder: of this instance alone: who it is, and local state. None: fyke-state/NAME where it is started.
+        instance: who this instance is, where a deployment has stable names (a pod's, say) rather than folders.
+        commit_every: how long results wait at most to be committed.
+        transaction_timeout: after which the broker aborts what an instance that died has left open.
+        group_protocol: "classic", or "consumer" (KIP-848, Kafka 4.0 or later).
+        member: the name of a static member: a restart within the session moves nothing.
+        start: where to begin with a partition of which nothing was committed: "earliest" or "latest".
+        on_offset_gap: where unread records are gone: "fail", "earliest" or "latest".
+        settings: of librdkafka's clients, TLS and SASL among them; "consumer." and "producer." before a name limit it.
+
+    Raises:
+        DefinitionError: one of them is wrong.
+
+    >>> import pyarrow as pa
+    >>> from fyke import col
+    >>> app = App("alerts", brokers="localhost:9092")
+    >>> payments = app.topic("payments", schema={"card": pa.string(), "amount": pa.float64()})
+    >>> payments.filter(col.amount > 500).to("large", key="card")
+    >>> app
+    App('alerts': payments -> large, exactly_once)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        brokers: str,
+        guarantee: Guarantee = "exactly_once",
+        state: str = "local",
+        folder: str | os.PathLike[str] | None = None,
+        instance: str | None = None,
+        commit_every: DurationLike = "1s",
+        transaction_timeout: DurationLike = "15s",
+        group_protocol: Protocol = "classic",
+        member: str | None = None,
+        start: Start = "earliest",
+        on_offset_gap: OnGap = "fail",
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        for what, given, allowed in (
+            ("guarantee", guarantee, ("exactly_once", "at_least_once")),
+            ("group_protocol", group_protocol, ("classic", "consumer")),
+            ("start", start, ("earliest", "latest")),
+            ("on_offset_gap", on_offset_gap, ("fail", "earliest", "latest")),
+        ):
+            if given not in allowed:
+                raise DefinitionError(f"{what}={given!r}: expected one of {', '.join(allowed)}")
+        Instance.open(name, None, instance)  # raises what is wrong with the names
+        self.name = name
+        self.guarantee: Guarantee = guarantee
+        self._brokers, self._state, self._instance = brokers, state, instance
+        self._folder = Path("fyke-state", name) if folder is None else Path(folder)
+        self._commit_every_s = to_ns(commit_every) / 1e9
+        self._transaction_timeout_ms = to_ns(transaction_timeout) // 1_000_000
+        self._protocol, self._member, self._start, self._on_gap = group_protocol, member, start, on_offset_gap
+        self._user = dict(settings or {})
+        self._topics: dict[str, Topic] = {}
+        self._outlets: list[Outlet] = []
+        self._stopping = threading.Event()
+        self._running: Runtime | None = None
+        producer_settings(brokers, name, user=self._user)  # raises what is not the user's to set
+
+    # -- what it does
+
+    def topic(
+        self,
+        name: str,
+        *,
+        value: Any = "json",
+        schema: pa.Schema | Mapping[str, pa.DataType] | None = None,
+        time: str | None = None,
+        unit: Unit | None = None,
+        columns: Mapping[str, str] | None = None,
+        out_of_order: DurationLike = 0,
+        idle: DurationLike | None = None,
+        advance: str | None = None,
+        delay: DurationLike | None = None,
+        on_error: OnError = "fail",
+        dead_letters: str | None = None,
+        errors_in_a_row: int | None = 1000,
+    ) -> Flow:
+        """Read a topic.
+
+        Args:
+            name: the topic's, and the stream's.
+            value: what the values are: "json", "text", "raw", a function of bytes that gives a mapping, or a
+                fyke.kafka Format.
+            schema: the columns of "json", or of what a function gives.
+            time: the column of the event time; None: the record's own time, which then is a column `timestamp`.
+            unit: of a numeric time column: "s", "ms", "us" or "ns".
+            columns: other parts of records as columns, {"card": "key:text"}: "key", "key:text", "partition", "offset",
+                "timestamp", "topic", "header:<name>".
+            out_of_order: the bound of disorder within a partition.
+            idle: a partition without records for so long holds up no other input of its task; None: it does.
+            advance: "wall_clock": while a partition is idle its watermark follows the clock, `delay` behind it: what
+                then arrives with an earlier time is late.
+            delay: see there.
+            on_error: what becomes of a record that cannot be read: "fail", "skip" (and count), or "dead_letter".
+            dead_letters: the topic for these: the record as it was, with error and origin in its headers.
+            errors_in_a_row: stop after more than so many one after the other in a partition.
+
+        Raises:
+            DefinitionError: one of them is wrong, or the topic is read already.
+        """
+        if name in self._topics:
+            raise DefinitionError(f'topic "{name}" is read already: use the stream that app.topic gave once more')
+        poisoned = Poisoned(on_error, dead_letters, errors_in_a_row)
+        made = self._topics[name] = Topic.of(
+            name,
+            format_of(value, schema, f'topic "{name}"'),
+            time=time,
+            unit=unit,
+            columns=columns,
+            out_of_order=out_of_order,
+            idle=idle,
+            advance=advance,
+            delay=delay,
+            poisoned=poisoned,
+        )
+        return Flow(self, made.stream())
+
+    def send(self, stream: Any, target: str | Function, *, key: str | Sequence[str] | None = None) -> None:
+        """Send the rows of a stream to a topic or a function; `stream.to(...)` says the same. See Flow.to."""
+        self._outlets.append(outlet_of(stream.inner if isinstance(stream, Flow) else stream, target, key))
+
+    # -- running
+
+    def run(self, *, since: Any = None, until: str | None = None, flush: bool = False) -> AppStatistics:
+        """Run until SIGTERM, SIGINT, `stop` or an error; what is done is committed before it returns.
+
+        Args:
+            since: begin there and with no state, whatever was committed: "earliest", "latest", a datetime, or offsets
+                by (topic, partition); no instance may run then.
+            until: "end": up to the records that are there now, in the partitions that this instance gets.
+            flush: at that end, let everything open come out, as at the end of a log; later records are late then.
+
+        Raises:
+            DefinitionError: the app or a topic is not as it should be. StateError: a state is damaged or not here.
+            DataError: a record, or a gap in the offsets. BrokerError: what repeating did not mend. Whatever a Python
+                function of the streams raised. Nothing after the last commit has been done then.
+        """
+        if until not in (None, "end"):
+            raise DefinitionError(f'until={until!r}: expected "end", or None')
+        if flush and until is None:
+            raise DefinitionError('flush=True needs until="end"')
+        plan = plan_of(self.name, self._topics, self._outlets)
+        if self._running is not None:
+            raise FykeError(f'app "{self.name}" runs already')
+        self._stopping.clear()
+        admin = Admin(admin_settings(self._brokers, self.name, self._user))
+        partitions = _equal(admin.partitions(plan.topics))
+        everything = [Partition(topic, number) for topic in plan.topics for number in range(partitions)]
+        if since is not None:
+            admin.reset(self.name, _offsets(admin, everything, since))
+        ends = admin.offsets(everything, "latest") if until else None
+        with self._open_instance() as instance, _on_signals(self.stop):
+            runtime = self._made(plan, instance, partitions)
+            self._running = runtime
+            try:
+                runtime.subscribe()
+                while not self._stopping.is_set():
+                    runtime.step(POLL_S)
+                    if ends is not None and runtime.reached(ends):
+                        if flush:
+                            runtime.flush()
+                        break
+                statistics = runtime.statistics()
+                runtime.stop()
+            except BaseException as error:
+                log.error("%s stops: %s: %s", self.name, type(error).__name__, error)
+                runtime.fail()
+                raise
+            finally:
+                self._running = None
+        return statistics
+
+    def stop(self) -> None:
+        """Let `run` come to its end: finish, commit, leave the group. From any thread."""
+        self._stopping.set()
+
+    def statistics(self) -> AppStatistics | None:
+        """Give the counts of the run under way; None: there is none."""
+        return None if self._running is None else self._running.statistics()
+
+    def explain(self) -> str:
+        """Draw what each task runs."""
+        return plan_of(self.name, self._topics, self._outlets).engine().explain()
+
+    # -- what it is made of
+
+    def _consumer(self, **more: Any) -> Settings:
+        assignor = "together" if len(self._topics) > 1 else "balanced"
+        made = consumer_settings(
+            self._brokers,
+            self.name,
+            protocol=self._protocol,
+            assignor=assignor,  # type: ignore[arg-type]
+            member=self._member,
+            user=self._user,
+        )
+        return Settings({**made, **more})
+
+    def _open_instance(self) -> Instance:
+        is_alone = self._state == "local" or self._instance is None
+        return Instance.open(self.name, self._folder if is_alone else None, self._instance)
+
+    def _made(self, plan: Plan, instance: Instance, partitions: int) -> Runtime:
+        timeout_s = self._transaction_timeout_ms / 1000
+        limits = Limits(self._commit_every_s, settled_s=15 + timeout_s)
+        reader = Reader(self._consumer(**{"enable.partition.eof": True}), start=self._start, on_gap=self._on_gap)
+        delivery: Delivery
+        if self.guarantee == "exactly_once":
+            ours = producer_settings(
+                self._brokers,
+                self.name,
+                transactional_id=instance.transactional_id(),
+                transaction_timeout_ms=self._transaction_timeout_ms,
+                user=self._user,
+            )
+            delivery = ExactlyOnce(lambda: TransactionalProducer(ours), limits.settled_s)
+        else:
+            plain = producer_settings(self._brokers, self.name, user=self._user)
+            delivery = AtLeastOnce(lambda: Producer(plain))
+        return Runtime(plan, reader, delivery, self._backend(), partitions=partitions, limits=limits)
+
+    def _backend(self) -> Backend:
+        if self._state == "local":
+            return StoreBackend(open_store(str(self._folder / "state")), is_shared=False)
+        return StoreBackend(open_store(self._state), is_shared=True)
+
+    def __repr__(self) -> str:
+        targets = ", ".join(str(getattr(o.target, "__name__", o.target)) for o in self._outlets)
+        return f"App({self.name!r}: {', '.join(self._topics)} -> {targets or 'nowhere'}, {self.guarantee})"
+
+
+def _equal(counts: Mapping[str, int]) -> int:
+    """The number of partitions, which is the same for all inputs: a task has partition p of each."""
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{topic} {n}" for topic, n in counts.items())
+        raise DefinitionError(f"inputs must have equally many partitions, cut by one partitioner; they have: {said}")
+    return next(iter(counts.values()))
+
+
+def _offsets(admin: Admin, partitions: Sequence[Partition], since: Any) -> Mapping[Partition, int]:
+    if isinstance(since, dt.datetime):
+        since = int(since.timestamp() * 1000)
+    if isinstance(since, str | int):
+        return admin.offsets(partitions, since)
+    if not isinstance(since, Mapping):
+        raise DefinitionError(f'since={since!r:.60}: expected "earliest", "latest", a datetime or offsets by partition')
+    given = {Partition(*place): int(offset) for place, offset in since.items()}
+    missing = [each for each in partitions if each not in given]
+    if missing:
+        raise DefinitionError(f"since=: no offset for {missing[0]}")
+    return given
+
+
+@contextlib.contextmanager
+def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and the first SIGINT end the run in order; only the main thread can be told of signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
+
+    def heard(number: int, _: FrameType | None) -> None:
+        stop()
+        signal.signal(number, before[number])  # a second one does what it always does
+
+    for number in (int(signal.SIGTERM), int(signal.SIGINT)):
+        before[number] = signal.signal(number, heard)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

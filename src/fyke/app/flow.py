@@ -1,0 +1,68 @@
+"""Streams of an app: what `fyke.stream` gives, with a method more, `to`, which says where the rows go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fyke.streams import KeyedStream, Stream, Table, WindowedStream
+
+if TYPE_CHECKING:
+    from fyke.app.application import App
+
+__all__ = ["Flow"]
+
+_STREAMS = (Stream, KeyedStream, WindowedStream, Table)
+
+
+class Flow:
+    """A stream of an app. It has all attributes and methods of the stream in it; streams they give are of the app, too.
+
+    Args:
+        app: whose it is.
+        inner: a Stream, KeyedStream, WindowedStream or Table.
+    """
+
+    def __init__(self, app: App, inner: Any) -> None:
+        self._app = app
+        self.inner = inner
+
+    def to(
+        self, target: str | Callable[[list[dict[str, Any]]], object], *, key: str | Sequence[str] | None = None
+    ) -> None:
+        """Send the rows to a topic, as JSON objects, or to a function.
+
+        Args:
+            target: a topic, which is part of what the guarantee of the app says. Or a function of a list of rows, which
+                is called at least once for each row, before offsets are committed.
+            key: the columns that are the record's key: the text of one, a JSON array of several. None: without a key.
+
+        Raises:
+            DefinitionError: it is no stream with rows, or the columns are none of its.
+        """
+        self._app.send(self.inner, target, key=key)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.inner, name)
+        if not callable(found) or isinstance(found, _STREAMS):
+            return self._of_app(found)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            plain = [_plain(each) for each in arguments]
+            return self._of_app(found(*plain, **{name: _plain(each) for name, each in named.items()}))
+
+        return call
+
+    def _of_app(self, value: Any) -> Any:
+        if isinstance(value, _STREAMS):
+            return Flow(self._app, value)
+        if isinstance(value, dict):
+            return {name: self._of_app(each) for name, each in value.items()}
+        return value
+
+    def __repr__(self) -> str:
+        return f"{self._app.name}: {self.inner!r}"
+
+
+def _plain(value: Any) -> Any:
+    return value.inner if isinstance(value, Flow) else value

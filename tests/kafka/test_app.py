@@ -1,0 +1,51 @@
+"""An app on a real broker: what it writes is what an engine per partition gives, in both guarantees."""
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
+
+from tests.kafka import apps, clients
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def topics(brokers, admin, make_topic):
+    """An input of four partitions, and a prefix of output topics that are there."""
+    source, out = make_topic(4), clients.new_name("out")
+    names = [f"{out}-{output}" for output in ("hits", "sums", "late", "dead")]
+    for done in admin.create_topics([NewTopic(name, 1, 1) for name in names]).values():
+        done.result(10)
+    yield source, out
+    for done in admin.delete_topics(names).values():
+        done.result(10)
+
+
+def write(brokers, topic, made):
+    producer = Producer(clients.quiet(brokers, linger_ms=5))
+    for partition, value, key in made:
+        producer.produce(topic, value, key, partition=partition)
+    assert producer.flush(10) == 0
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_an_app_writes_what_an_engine_for_each_partition_gives(brokers, topics, tmp_path, guarantee):
+    source, out = topics
+    made = apps.events(2000)
+    write(brokers, source, made)
+    app = apps.make_app(clients.new_name("app"), brokers, source, out, folder=tmp_path, guarantee=guarantee)
+    statistics = app.run(until="end")
+    assert apps.written(brokers, out) == apps.expected(made, source)
+    assert statistics.rows == 2000
+
+
+def test_a_run_goes_on_where_the_last_one_ended(brokers, topics, tmp_path):
+    """State and offsets come back: matches and windows that lie across the end of a run are found once."""
+    source, out = topics
+    name, made = clients.new_name("app"), []
+    for part in range(3):
+        more = apps.events(300, seed=part, start=300 * part)
+        made += more
+        write(brokers, source, more)
+        apps.make_app(name, brokers, source, out, folder=tmp_path).run(until="end")
+    assert apps.written(brokers, out) == apps.expected(made, source)
