@@ -57,7 +57,7 @@ BESIDE = {
                "graph", "resumable", "state", "stream_replay", "streams"},
     "app": {"app", "box", "columns", "duration", "errors", "graph", "io", "kafka", "nodes", "operator", "outcome",
             "state", "streams"},
-    "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay"},
+    "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay", "resumable"},
     "__main__": {"cli"},
 }
 

@@ -34,6 +34,7 @@ from fyke.io.files import split_name
 from fyke.io.sinks import open_sink
 from fyke.pattern import Pattern
 from fyke.replay import Replay, replay
+from fyke.resumable import Resumable
 
 app = typer.Typer(
     name="fyke",
@@ -80,6 +81,15 @@ class Policy(StrEnum):
     drop_newest = "drop_newest"
 
 
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(metavar="PLACE", help="Keep checkpoints in a folder, .sqlite file or URL, and go on from the last."),
+]
+Every = Annotated[int | None, typer.Option(metavar="ROWS", min=1, help="Rows between checkpoints. Default: 1000000.")]
+OpenEnd = Annotated[
+    bool, typer.Option("--open-end", help="Do not end with the log: more rows, or a live engine, go on from there.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no closing line.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 PatternName = Annotated[
     str, typer.Argument(metavar="MODULE:NAME", help="Where the pattern is, e.g. fyke.patterns.fraud:card_testing.")
@@ -165,7 +175,7 @@ def parse_types(pairs: list[str]) -> dict[str, pa.DataType]:
 
 def output(path: str | None) -> str | None:
     """Check the name of an output before anything is read, not after an hour."""
-    if path is not None and path != "-" and split_name(path)[0] is None:
+    if path is not None and path != "-" and "://" not in path and split_name(path)[0] is None:
         raise typer.BadParameter(f"{path!r} does not say a format; end it in .jsonl, .csv or .parquet")
     return path
 
@@ -263,7 +273,10 @@ def replay_command(
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", metavar="FILE", callback=output, help="Matches; default: JSONL on stdout."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", callback=output,
+            help="Matches; default: JSONL on stdout. With --checkpoint a database's URL, too; .parquet is a folder.",
+        ),
     ] = None,
     late: Annotated[str | None, typer.Option(metavar="FILE", callback=output, help="Late events.")] = None,
     timeouts: Annotated[
@@ -291,14 +304,20 @@ def replay_command(
         str | None, typer.Option(metavar="DURATION", help="Forget a key that was quiet for so long.")
     ] = None,
     batch_size: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows per push; changes only speed.")] = 65_536,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no closing line.")] = False,
+    checkpoint: Checkpoint = None,
+    every: Every = None,
+    open_end: OpenEnd = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Run patterns over a log, as they would have run live."""
     patterns = {name: resolve(name) for name in pattern}
-    for path in (out, late, timeouts, held):
-        if path not in (None, "-") and log != "-" and os.path.exists(path) and os.path.samefile(path, log):
+    wanted = {"matches": out or "-", "late": late, "timeouts": timeouts, "held": held}
+    outputs = {name: path for name, path in wanted.items() if path is not None}
+    for path in outputs.values():
+        if path != "-" and log != "-" and os.path.exists(path) and os.path.samefile(path, log):
             raise typer.BadParameter(f"{path!r} is the log itself")
+    resuming = checkpointing(checkpoint, every, open_end, outputs)
     limits: dict[str, Any] = {"max_partials": max_partials, "key_ttl": key_ttl}
     if max_partials is not None:
         limits["on_max_partials"] = on_max_partials.value
@@ -316,25 +335,50 @@ def replay_command(
             format=format.value if format else None,
             types=parse_types(type_ or []),
             **{name: value for name, value in limits.items() if value is not None},
+            **resuming,
         )
         started = clock.perf_counter()
-        with contextlib.ExitStack() as open_sinks:
-            take = _sinks(open_sinks, {"matches": out or "-", "late": late, "timeouts": timeouts, "held": held})
-            bar = open_sinks.enter_context(Bar(bar_fits(out) and not quiet))
-            for results in run.results():
-                take(results)
-                bar.show(run)
+        with Bar(bar_fits(out) and not quiet) as bar:
+            if isinstance(run, Resumable):
+                whole, replayed = run, run.replay
+                assert isinstance(replayed, Replay)
+                if not whole.run(lambda: bar.show(replayed)):
+                    say("fyke: the replay is at its end already; --checkpoint of another place begins anew")
+                    return
+                run = replayed
+            else:
+                with contextlib.ExitStack() as open_sinks:
+                    take = _sinks(open_sinks, outputs)
+                    for results in run.results():
+                        take(results)
+                        bar.show(run)
         if not quiet:
             say(closing_line(run, clock.perf_counter() - started, late))
 
 
-def _sinks(stack: contextlib.ExitStack, paths: dict[str, str | None]) -> Callable[[Any], None]:
+def checkpointing(
+    checkpoint: str | None, every: int | None, open_end: bool, outputs: dict[str, str]
+) -> dict[str, Any]:
+    """Return the options of a replay with checkpoints, checked; none without --checkpoint."""
+    if checkpoint is None:
+        if every is not None or open_end:
+            raise typer.BadParameter("--every and --open-end are of a replay with --checkpoint")
+        for path in outputs.values():
+            if "://" in path:
+                raise typer.BadParameter(f"{path!r}: a database is written with --checkpoint, lest rows come twice")
+        return {}
+    if "-" in outputs.values():
+        raise typer.BadParameter("--checkpoint needs --out: what went to standard output cannot be taken back")
+    found = {"checkpoint": checkpoint, "outputs": outputs, "open_end": open_end}
+    return found if every is None else found | {"every": every}
+
+
+def _sinks(stack: contextlib.ExitStack, paths: dict[str, str]) -> Callable[[Any], None]:
     """Open the outputs that are wanted, to be closed with the stack, and return what writes a result to them."""
     sinks: dict[str, Sink] = {}
     for what, path in paths.items():
-        if path is not None:
-            sinks[what] = open_sink(path)
-            stack.callback(sinks[what].close)
+        sinks[what] = open_sink(path)
+        stack.callback(sinks[what].close)
 
     def take(results: Any) -> None:
         for what, sink in sinks.items():

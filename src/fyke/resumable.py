@@ -103,6 +103,10 @@ class Resumable:
         every: rows of input from one checkpoint to the next.
         open_end: nothing ends with the log: what is open stays so, and more rows, or a live engine, go on from there.
 
+    Attributes:
+        replay: the replay under way, for its progress and statistics.
+        resumed_at: where the last run went on, None where it began at the beginning.
+
     Raises:
         DefinitionError: an option is wrong, or there is no such output.
         StateError: the state of the run cannot be written: a pattern holds a lambda.
@@ -129,7 +133,7 @@ class Resumable:
         if not isinstance(checkpoint, Checkpoints):
             checkpoint = Checkpoints(checkpoint, task="replay")
         self._checkpoints = checkpoint
-        self._run = run
+        self.replay = run
         self._every = every
         self._open_end = open_end
         self._sinks = {
@@ -164,13 +168,13 @@ class Resumable:
             if position is not None and position["is_end"]:
                 return False
             self.resumed_at = None if position is None else position["run"]
-            self._run.resume(None if found is None else found.payload, self.resumed_at)
-            for step in self._run.steps(self._every, self._open_end):
+            self.replay.resume(None if found is None else found.payload, self.resumed_at)
+            for step in self.replay.steps(self._every, self._open_end):
                 if isinstance(step, Cut):
                     self._save(step)
                 else:
                     for name, sink in self._sinks.items():
-                        sink.write(self._run.table(step, name))
+                        sink.write(self.replay.table(step, name))
                 if on_step is not None:
                     on_step()
         finally:
@@ -189,7 +193,7 @@ class Resumable:
             raise StateError("no checkpoint yet to go on from: run the replay first")
         if self._checked(found)["is_end"]:
             raise StateError("the replay has ended, and with it all that was open: replay with open_end=True to go on")
-        return self._run.engine(found.payload)
+        return self.replay.engine(found.payload)
 
     def _latest(self, limit: int | None) -> Checkpoint | None:
         """Return the last checkpoint that verifies and lies at or before the cut that every database has."""
@@ -214,9 +218,9 @@ class Resumable:
     def _checked(self, found: Checkpoint) -> Any:
         """Return what a checkpoint's position says, if it is of the same logs."""
         position = found.position
-        if position["logs"] != self._run.logs:
+        if position["logs"] != self.replay.logs:
             raise StateError(
-                f"the checkpoint is of {', '.join(position['logs'])}, not of {', '.join(self._run.logs)}: "
+                f"the checkpoint is of {', '.join(position['logs'])}, not of {', '.join(self.replay.logs)}: "
                 "give each replay a place of its own"
             )
         return position
@@ -230,11 +234,11 @@ class Resumable:
         position = {
             "cut": self._cut,
             "is_end": cut.is_end,
-            "logs": self._run.logs,
+            "logs": self.replay.logs,
             "run": cut.position,
             "outputs": {name: files.get(name) for name in self._sinks},
         }
-        self._checkpoints.save(self._run.state(), position=position, fingerprint=self.fingerprint)
+        self._checkpoints.save(self.replay.state(), position=position, fingerprint=self.fingerprint)
         for sink in self._sinks.values():
             if not isinstance(sink, Rewindable):
                 sink.commit(self._cut, is_last=cut.is_end)

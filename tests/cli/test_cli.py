@@ -122,6 +122,40 @@ class TestReplay:
         assert sorted(match["key"] for match in lines(done.stdout)) == ["a", "b"]
         assert ", 2 partitions, " in done.stderr.decode()
 
+    @pytest.mark.parametrize("out", ["m.jsonl", "m.parquet", "sqlite:///m.db"])
+    def test_with_checkpoints_it_runs_once_and_says_when_it_is_done(self, folder, out):
+        command = ("replay", "log.jsonl", "-p", "mine:spree", "--checkpoint", "state", "--every", "2", "--out", out)
+        done = fyke_command(folder, *command)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.decode().startswith("5 rows, 1 matches, ")
+        again = fyke_command(folder, *command)
+        assert again.returncode == 0
+        assert b"at its end already" in again.stderr
+
+    def test_with_checkpoints_it_goes_on_with_what_was_appended(self, folder):
+        command = ("replay", "log.jsonl", "-p", "mine:spree", "--checkpoint", "state", "--out", "m.jsonl", "--open-end")
+        text = (folder / "log.jsonl").read_text().splitlines(keepends=True)
+        for n in (2, 5):
+            (folder / "log.jsonl").write_text("".join(text[:n]))
+            done = fyke_command(folder, *command)
+            assert done.returncode == 0, done.stderr
+            assert done.stderr.decode().startswith(f"{n} rows, ")
+        assert [match["key"] for match in lines((folder / "m.jsonl").read_bytes())] == ["a"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            (("-", "--checkpoint", "s", "-o", "m.jsonl", "--format", "jsonl"), "standard input cannot be read again"),
+            (("log.jsonl", "--checkpoint", "s"), "what went to standard output cannot be taken back"),
+            (("log.jsonl", "--every", "5"), "are of a replay with --checkpoint"),
+            (("log.jsonl", "--out", "sqlite:///m.db"), "a database is written with --checkpoint"),
+        ],
+    )
+    def test_what_checkpoints_cannot_do_is_refused_with_a_reason(self, folder, arguments, reason):
+        done = fyke_command(folder, "replay", *arguments, "-p", "mine:spree")
+        assert done.returncode == 2
+        assert reason in " ".join(done.stderr.decode().replace("\u2502", " ").split())
+
     def test_timeouts_go_to_their_file(self, folder):
         done = fyke_command(
             folder, "replay", "log.jsonl", "-p", "mine:spree", "--out-of-order", "1m", "--timeouts", "t.jsonl", "-q"
