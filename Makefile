@@ -7,6 +7,7 @@
 #   make bench       the benchmarks that need nothing but Python
 #   make kafka-up    a Kafka broker on this machine (needs Java 17 and, once, Maven)    make kafka-down   and away with it
 #   make soak        10^8 events through windows and a pattern: memory stays flat (EVENTS=n)
+#   make crash-replay  replays with checkpoints, killed N=200 times: nothing lost, nothing doubled
 #   make build       the extension in place, optimised     make debug   the same with ASSERT and bounds checks
 #   make dist        sdist and wheel in dist/              make clean   all of the above undone
 
@@ -23,7 +24,7 @@ C_SOURCES := $(filter-out csrc/_core.c,$(wildcard csrc/*.c))
 BUILD_INPUTS := setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.pyx csrc/*.pxi csrc/*.pxd)
 SANITIZED := build/sanitize/lib
 
-.PHONY: all build debug test demo bench soak kafka-up kafka-down lint lint-c sanitize sanitize-build dist clean
+.PHONY: all build debug test demo bench soak crash-replay kafka-up kafka-down lint lint-c sanitize sanitize-build dist clean
 all: build
 
 # --- set-up: two stamps, what is installed and what is compiled ---------------------------------------------------
@@ -72,6 +73,10 @@ kafka-down: $(VENV)/.installed
 EVENTS ?= 100000000
 soak: build
 	$(BIN)/python -m benches.soak --events $(EVENTS)
+
+N ?= 200
+crash-replay: build
+	$(BIN)/python -m tests.state.crash_replay --kills $(N)
 
 lint: build lint-c
 	$(BIN)/ruff check .
