@@ -195,6 +195,73 @@ enum status agg_add(const struct agg_plan *plan, void *state, struct event_store
     return STATUS_OK;
 }
 
+/* One part after the other: what to do is asked once for all rows, and values and states are read in loops without branches of their own.
+ * Parts that come seldom take the way of single rows. */
+static enum status add_part(const struct agg_plan *plan, const struct agg_part *p, struct event_store *s, uint32_t segment,
+                            const struct agg_target *targets, uint32_t n)
+{
+    const struct segment *g = &s->segments[segment];
+    const struct column *c = &g->columns[p->column];
+    const uint32_t offset = p->offset;
+    enum status st = STATUS_OK;
+    if (p->op == PART_VALUES) {
+        for (uint32_t i = 0; i < n; i++) {
+            ++*(uint64_t *)((char *)targets[i].state + offset);
+        }
+    } else if (p->op == PART_SUM_F) {
+        const double *values = c->data;
+        for (uint32_t i = 0; i < n && st == STATUS_OK; i++) {
+            st = exact_add((struct exact *)((char *)targets[i].state + offset), plan->arena, values[targets[i].row], false);
+        }
+    } else if ((p->op == PART_MAX || p->op == PART_MIN) && c->type == COLUMN_F64) {
+        const double *values = c->data;
+        const bool least = p->op == PART_MIN;
+        for (uint32_t i = 0; i < n; i++) {
+            int64_t *held = (int64_t *)((char *)targets[i].state + offset);
+            const int64_t key = key_of_double(values[targets[i].row]);
+            if (least ? key < *held : key > *held) {
+                *held = key;
+            }
+        }
+    } else {
+        for (uint32_t i = 0; i < n && st == STATUS_OK; i++) {
+            st = add_value(plan, p, (char *)targets[i].state + offset, s, g, c, (struct event_ref){segment, targets[i].row});
+        }
+    }
+    return st;
+}
+
+enum status agg_add_many(const struct agg_plan *plan, struct event_store *s, uint32_t segment, const struct agg_target *targets, uint32_t n)
+{
+    struct agg_target valued[AGG_BLOCK];
+    for (uint32_t i = 0; i < n; i++) {
+        ++*(uint64_t *)targets[i].state;
+    }
+    const struct agg_part *const end = plan->parts + plan->n_parts;
+    for (const struct agg_part *p = plan->parts; p < end;) {
+        const struct agg_part *const next = p + 1 + p->skip;
+        const struct segment *g = &s->segments[segment];
+        const bool nulls = g->columns[p->column].valid != NULL || (p->by != AGG_NO_COLUMN && g->columns[p->by].valid != NULL);
+        const struct agg_target *of = targets;
+        uint32_t n_of = n;
+        if (nulls) {
+            n_of = 0;
+            for (uint32_t i = 0; i < n; i++) {
+                valued[n_of] = targets[i];
+                n_of += has_value(p, g, targets[i].row);
+            }
+            of = valued;
+        }
+        for (; p < next; p++) {
+            const enum status st = add_part(plan, p, s, segment, of, n_of);
+            if (UNLIKELY(st != STATUS_OK)) {
+                return st;
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
 enum status agg_subtract(const struct agg_plan *plan, void *state, const struct event_store *s, struct event_ref e)
 {
     const struct segment *g = &s->segments[e.segment];

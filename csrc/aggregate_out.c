@@ -23,17 +23,20 @@ void agg_columns_free(struct agg_columns *out)
     memset(out, 0, sizeof *out);
 }
 
-static enum status make_room(struct agg_columns *out, uint32_t n_columns)
+static enum status make_room(struct agg_columns *out, uint32_t n_columns, uint32_t n_rows)
 {
-    if (LIKELY(out->n_rows < out->capacity)) {
+    const uint64_t need = (uint64_t)out->n_rows + n_rows;
+    if (LIKELY(need <= out->capacity)) {
         return STATUS_OK;
     }
-    if (out->capacity > UINT32_MAX / 2) {
+    if (need > UINT32_MAX / 2) {
         return STATUS_NO_MEMORY;
     }
     struct agg_columns bigger = *out;
     bigger.n_columns = n_columns;
-    bigger.capacity = out->capacity == 0 ? 16 : 2 * out->capacity;
+    for (bigger.capacity = out->capacity == 0 ? 16 : out->capacity; bigger.capacity < need;) {
+        bigger.capacity *= 2;
+    }
     void *block = arena_alloc(out->arena, block_size(n_columns, bigger.capacity));
     if (block == NULL) {
         return STATUS_NO_MEMORY;
@@ -164,15 +167,44 @@ static bool result_of(const struct agg_spec *spec, const void *state, union resu
 
 enum status agg_emit(const struct agg_plan *plan, const void *state, struct agg_columns *out)
 {
-    const enum status st = make_room(out, plan->n_specs);
+    return agg_emit_many(plan, &state, 1, out);
+}
+
+/* One column: what is asked for most is asked once for all states. */
+static void emit_column(const struct agg_spec *spec, const void *const *states, uint32_t n, uint64_t *values, uint8_t *valid,
+                        uint64_t *overflows)
+{
+    const bool extreme = (spec->kind == AGG_MIN || spec->kind == AGG_MAX) && spec->result == AGG_F64;
+    const bool sums = spec->kind == AGG_SUM && spec->type == COLUMN_F64;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint64_t rows = *(const uint64_t *)at(spec->values, states[i]);
+        valid[i] = spec->kind == AGG_COUNT || rows != 0;
+        values[i] = 0;
+        if (spec->kind == AGG_COUNT) {
+            values[i] = rows;
+        } else if (rows == 0) {
+            continue;
+        } else if (sums || extreme) {
+            const void *main = at(spec->main, states[i]);
+            const double value = sums ? exact_to_double(main) : double_of_key(*(const int64_t *)main);
+            memcpy(&values[i], &value, sizeof value);
+        } else {
+            union result result = {.bits = 0};
+            valid[i] = result_of(spec, states[i], &result, overflows);
+            values[i] = result.bits;
+        }
+    }
+}
+
+enum status agg_emit_many(const struct agg_plan *plan, const void *const *states, uint32_t n, struct agg_columns *out)
+{
+    const enum status st = make_room(out, plan->n_specs, n);
     if (UNLIKELY(st != STATUS_OK)) {
         return st;
     }
     for (uint32_t i = 0; i < plan->n_specs; i++) {
-        union result result = {.bits = 0};
-        out->valid[i][out->n_rows] = result_of(&plan->specs[i], state, &result, &out->overflows);
-        ((uint64_t *)out->values[i])[out->n_rows] = result.bits;
+        emit_column(&plan->specs[i], states, n, (uint64_t *)out->values[i] + out->n_rows, out->valid[i] + out->n_rows, &out->overflows);
     }
-    out->n_rows++;
+    out->n_rows += n;
     return STATUS_OK;
 }

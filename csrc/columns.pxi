@@ -72,6 +72,30 @@ def count_from(uint64_t first, Py_ssize_t n):
     return numbers
 
 
+def rising_marks(const int64_t[::1] times, const uint64_t[::1] origins, int64_t highest, int64_t watermark, int64_t bound):
+    """The watermarks that rows bring, where they rise: `bound` below the highest time so far, less one.
+
+    Gives their origins, their times, and the highest time and the watermark after the last row.
+    """
+    cdef Py_ssize_t n = times.shape[0], i, k = 0
+    cdef int64_t lowest = <int64_t> _INT64_MIN + bound + 2, passed
+    of, at = _empty(n, _uint64), _empty(n, _int64)
+    cdef uint64_t *mark_origins = <uint64_t *> address_of(of)
+    cdef int64_t *mark_times = <int64_t *> address_of(at)
+    with nogil:
+        for i in range(n):
+            if times[i] <= highest:
+                continue
+            highest = times[i]
+            passed = highest - bound - 1
+            if highest >= lowest and passed > watermark:
+                watermark = passed
+                mark_origins[k] = origins[i]
+                mark_times[k] = passed
+                k += 1
+    return of[:k], at[:k], highest, watermark
+
+
 def first_not_above(const int64_t[::1] numbers):
     """The first place whose number is negative or not above the one before it; -1: there is none."""
     cdef Py_ssize_t n = numbers.shape[0], i

@@ -234,11 +234,25 @@ static uint64_t digits_of(double value, int32_t *exponent)
     return biased == 0 ? fraction : fraction | 0x10000000000000ULL;
 }
 
+/* The first value of a sum of values: its window is where `fit` would put it. */
+static void begin(struct exact *x, uint64_t digits, int32_t exponent, bool negative)
+{
+    x->exponent = (exponent - 18) & ~(GRID - 1);
+    x->exponent = x->exponent < EXACT_LOWEST(EXACT_VALUES) ? EXACT_LOWEST(EXACT_VALUES) : x->exponent;
+    const int128 window = (int128)digits << (exponent - x->exponent);
+    const int128 with_sign = negative ? -window : window;
+    memcpy(x->window, &with_sign, sizeof with_sign);
+}
+
 enum status exact_add_slowly(struct exact *x, struct arena *a, double value, bool negate_it)
 {
     if (isfinite(value)) {
         int32_t exponent;
         const uint64_t digits = digits_of(value, &exponent);
+        if (x->exponent == EXACT_EMPTY && x->n == EXACT_VALUES && digits != 0) {
+            begin(x, digits, exponent, (signbit(value) != 0) != negate_it);
+            return STATUS_OK;
+        }
         return exact_add_integer(x, a, digits, exponent, (signbit(value) != 0) != negate_it);
     }
     struct exact_overflow *o = overflow_of(x, a);
@@ -266,8 +280,31 @@ enum status exact_add_square_i64(struct exact *x, struct arena *a, int64_t value
     return exact_add_integer(x, a, (uint128)digits * digits, 0, negate_it);
 }
 
+/* Two windows of values in the same place; false: they are not, or the sum does not fit. */
+static bool merge_windows(struct exact *into, const struct exact *from)
+{
+    int128 to, add;
+    if (into->exponent != from->exponent || into->n != EXACT_VALUES || from->overflow != NULL) {
+        return false;
+    }
+    memcpy(&to, into->window, sizeof to);
+    memcpy(&add, from->window, sizeof add);
+    if (__builtin_add_overflow(to, add, &to)) {
+        return false;
+    }
+    memcpy(into->window, &to, sizeof to);
+    return true;
+}
+
 enum status exact_merge(struct exact *into, struct arena *a, const struct exact *from)
 {
+    if (LIKELY(merge_windows(into, from))) {
+        return STATUS_OK;
+    }
+    if (into->exponent == EXACT_EMPTY && into->overflow == NULL && from->overflow == NULL) {
+        memcpy(into, from, EXACT_SIZE(from->n));
+        return STATUS_OK;
+    }
     const int32_t low = from->exponent + (all_zero(from->window, from->n) ? 0 : lowest_bit(from->window));
     const enum status st = add_window(into, a, from->window, from->exponent, low);
     const struct exact_overflow *o = from->overflow;

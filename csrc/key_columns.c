@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#define SIGN ((uint64_t)1 << 63)
-
 enum status key_columns_init(struct key_columns *c, struct arena *arena, const struct plan *plan, const struct keyspace *k)
 {
     memset(c, 0, sizeof *c);
@@ -49,11 +47,11 @@ void key_columns_clear(struct key_columns *c)
     }
 }
 
-/* Room for one more row, and for so much more text. */
-static enum status reserve(struct key_columns *c, struct key_column *p, uint64_t text)
+/* Room for more rows, and for so much more text. */
+static enum status reserve(struct key_columns *c, struct key_column *p, uint32_t rows, uint64_t text)
 {
     void *values = p->values;
-    enum status st = arena_reserve(c->arena, &values, &p->capacity, (uint64_t)c->n_rows + 2, width(p));
+    enum status st = arena_reserve(c->arena, &values, &p->capacity, (uint64_t)c->n_rows + rows + 1, width(p));
     p->values = values;
     if (st == STATUS_OK && text > 0) {
         void *bytes = p->text;
@@ -88,7 +86,7 @@ enum status key_columns_append(struct key_columns *c, const struct keyspace *k, 
     if (k->integer) {
         struct key_column *p = &c->parts[0];
         if (UNLIKELY((uint64_t)c->n_rows + 2 > p->capacity)) {
-            const enum status st = reserve(c, p, 0);
+            const enum status st = reserve(c, p, 1, 0);
             if (st != STATUS_OK) {
                 return st;
             }
@@ -101,7 +99,7 @@ enum status key_columns_append(struct key_columns *c, const struct keyspace *k, 
     uint64_t bits;
     for (uint32_t i = 0; i < c->n_parts; i++) {
         at = read_part(at, &bits, &text);
-        const enum status st = reserve(c, &c->parts[i], text == NULL ? 0 : bits);
+        const enum status st = reserve(c, &c->parts[i], 1, text == NULL ? 0 : bits);
         if (st != STATUS_OK) {
             return st;
         }
@@ -127,13 +125,23 @@ enum status key_columns_append(struct key_columns *c, const struct keyspace *k, 
     return STATUS_OK;
 }
 
+enum status key_columns_extend(struct key_columns *c, uint32_t n, int64_t **numbers)
+{
+    const enum status st = reserve(c, &c->parts[0], n, 0);
+    if (st == STATUS_OK) {
+        *numbers = (int64_t *)c->parts[0].values + c->n_rows;
+        c->n_rows += n;
+    }
+    return st;
+}
+
 /* Numbers in order as unsigned ones. A NaN key is the positive one (keyspace.c), and so the last. */
 static uint64_t rank_of(uint8_t type, uint64_t bits)
 {
     if (type == COLUMN_F64) {
-        return bits & SIGN ? ~bits : bits | SIGN;
+        return bits & KEY_SIGN ? ~bits : bits | KEY_SIGN;
     }
-    return type == COLUMN_I64 ? bits ^ SIGN : bits;
+    return type == COLUMN_I64 ? bits ^ KEY_SIGN : bits;
 }
 
 static uint64_t rank_of_text(const char *text, uint64_t size)
@@ -149,7 +157,7 @@ uint64_t key_rank(const struct keyspace *k, uint32_t slot)
 {
     const struct key_slot *s = &k->slots[slot];
     if (k->integer) {
-        return (uint64_t)s->i64 ^ SIGN;
+        return (uint64_t)s->i64 ^ KEY_SIGN;
     }
     if (s->size == 0) {
         return 0;

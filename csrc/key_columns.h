@@ -27,9 +27,14 @@ MUST_CHECK enum status key_columns_init(struct key_columns *c, struct arena *are
 void key_columns_free(struct key_columns *c);
 /* Appends the key of a slot. STATUS_NO_MEMORY leaves the columns as they were. */
 MUST_CHECK enum status key_columns_append(struct key_columns *c, const struct keyspace *k, uint32_t slot);
+/* Where the keys of n more rows go, if the key is one integer; the caller writes them. Failure as above. */
+MUST_CHECK enum status key_columns_extend(struct key_columns *c, uint32_t n, int64_t **numbers);
 void key_columns_clear(struct key_columns *c);
 
-/* Keys in order have these in order, but different keys may have the same: of integer keys they are all there is to know. */
+#define KEY_SIGN ((uint64_t)1 << 63)
+
+/* Keys in order have these in order, but different keys may have the same: of integer keys they are all there is to know:
+ * the number with its sign changed. */
 uint64_t key_rank(const struct keyspace *k, uint32_t slot);
 /* Negative, zero, positive. */
 int key_compare(const struct keyspace *k, uint32_t a, uint32_t b);

@@ -11,6 +11,9 @@ void window_groups_init(struct window_groups *g, struct arena *arena)
 void window_groups_free(struct window_groups *g)
 {
     if (g->arena != NULL) {
+        for (uint32_t i = 0; i < g->n_groups; i++) {
+            arena_free(g->arena, g->groups[i].panes, g->groups[i].capacity * sizeof *g->groups[i].panes);
+        }
         arena_free(g->arena, g->groups, (size_t)g->capacity * sizeof *g->groups);
         arena_free(g->arena, g->table, (size_t)g->table_size * sizeof *g->table);
     }
@@ -93,8 +96,8 @@ void window_groups_close(struct window_groups *g, uint32_t id)
         link = &g->groups[*link - 1].next;
     }
     *link = g->groups[id].next;
-    g->groups[id].in_use = false;
-    g->groups[id].next = g->free_list;
+    arena_free(g->arena, g->groups[id].panes, g->groups[id].capacity * sizeof *g->groups[id].panes);
+    g->groups[id] = (struct window_group){.next = g->free_list};
     g->free_list = id + 1;
     g->n_live--;
 }

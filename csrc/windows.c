@@ -26,7 +26,11 @@ enum status windows_init(struct windows *w, struct arena *arena, const struct pl
         st = key_columns_init(&w->result_keys, arena, plan, &w->keys);
     }
     w->grouped = w->spec.kind == WINDOW_GRID && w->spec.trigger != TRIGGER_CONTINUOUS;
-    w->stride = (sizeof(struct window) + w->aggs.state_size + 7) & ~(size_t)7;
+    w->tumbles = w->spec.kind == WINDOW_GRID && w->spec.grid.slide == w->spec.grid.size && w->spec.trigger == TRIGGER_END;
+    w->ends = w->grouped && w->spec.trigger == TRIGGER_END && w->spec.lateness == 0 && !w->spec.purges && !w->spec.closes && !logged;
+    /* A small state lies close to the next window; a larger one is not spread over more cache lines than it must. */
+    const size_t align = w->aggs.state_size < WINDOW_HEAD / 2 ? 8 : WINDOW_HEAD;
+    w->stride = (WINDOW_HEAD + w->aggs.state_size + align - 1) & ~(align - 1);
     return st;
 }
 
@@ -78,6 +82,11 @@ static enum status take_record(struct windows *w, uint32_t *id)
     if (w->free_list != NO_WINDOW) {
         *id = w->free_list - 1;
         w->free_list = window_at(w, *id)->next;
+        if (w->free_list != NO_WINDOW) { /* mostly it is taken soon */
+            const struct window *next = window_at(w, w->free_list - 1);
+            __builtin_prefetch(next, 1);
+            __builtin_prefetch(window_contents(next), 1);
+        }
         return STATUS_OK;
     }
     if (w->n_records == w->n_chunks * WINDOW_CHUNK) {
@@ -153,6 +162,8 @@ enum status windows_key(struct windows *w, struct event_ref e, uint32_t *slot)
     }
     if (st == STATUS_OK && w->keys.n_keys != n_keys) {
         w->key_states[*slot].head = NO_WINDOW;
+        w->key_states[*slot].number = w->keys.integer ? w->keys.slots[*slot].i64 : 0;
+        w->key_states[*slot].start = 0;
         idle_append(w, *slot);
     }
     return st;
@@ -201,13 +212,14 @@ enum status windows_open(struct windows *w, uint32_t slot, uint32_t prev, struct
     if (next != NO_WINDOW) {
         window_at(w, next - 1)->prev = *id + 1;
     }
+    if (k->head == NO_WINDOW) {
+        idle_remove(w, slot);
+    }
     if (prev != NO_WINDOW) {
         window_at(w, prev - 1)->next = *id + 1;
     } else {
         k->head = *id + 1;
-    }
-    if (w->keys.slots[slot].users++ == 0) {
-        idle_remove(w, slot);
+        k->start = span.start;
     }
     w->n_open++;
     w->counters.opened++;
@@ -227,6 +239,10 @@ enum status windows_borrow(struct windows *w, uint32_t slot, uint32_t *id)
 
 enum status windows_release(struct windows *w, uint32_t id)
 {
+    const enum status st = windows_flush(w);
+    if (st != STATUS_OK) {
+        return st;
+    }
     agg_free(&w->aggs, window_state(window_at(w, id)), w->events);
     give_record(w, id);
     return w->logged ? agg_log_write(&w->log, AGG_LOG_FREE, id, 0, 0) : STATUS_OK;
@@ -243,11 +259,14 @@ enum status windows_close(struct windows *w, uint32_t id)
         window_at(w, p->prev - 1)->next = p->next;
     } else {
         w->key_states[slot].head = p->next;
+        if (p->next != NO_WINDOW) {
+            w->key_states[slot].start = window_at(w, p->next - 1)->start;
+        }
     }
     if (!w->grouped) {
         timers_cancel(&w->timers, id);
     }
-    if (--w->keys.slots[slot].users == 0) {
+    if (w->key_states[slot].head == NO_WINDOW) {
         idle_append(w, slot);
     }
     w->n_open--;
@@ -256,20 +275,28 @@ enum status windows_close(struct windows *w, uint32_t id)
 
 enum status windows_empty(struct windows *w, uint32_t id)
 {
+    const enum status st = windows_flush(w);
+    if (st != STATUS_OK) {
+        return st;
+    }
     void *state = window_state(window_at(w, id));
     agg_free(&w->aggs, state, w->events);
     agg_init(&w->aggs, state);
     return w->logged ? agg_log_write(&w->log, AGG_LOG_RESET, id, 0, 0) : STATUS_OK;
 }
 
-enum status windows_add(struct windows *w, uint32_t id, struct event_ref e)
+enum status windows_flush(struct windows *w)
 {
-    const enum status st = agg_add(&w->aggs, window_state(window_at(w, id)), w->events, e);
-    return st == STATUS_OK && w->logged ? agg_log_write(&w->log, AGG_LOG_ADD, id, e.segment, e.row) : st;
+    const uint32_t n = w->n_pending;
+    w->n_pending = 0;
+    return n == 0 ? STATUS_OK : agg_add_many(&w->aggs, w->events, w->segment, w->pending, n);
 }
 
 enum status windows_merge(struct windows *w, uint32_t into, uint32_t from)
 {
-    const enum status st = agg_merge(&w->aggs, window_state(window_at(w, into)), window_contents(window_at(w, from)), w->events);
+    enum status st = windows_flush(w);
+    if (st == STATUS_OK) {
+        st = agg_merge(&w->aggs, window_state(window_at(w, into)), window_contents(window_at(w, from)), w->events);
+    }
     return st == STATUS_OK && w->logged ? agg_log_write(&w->log, AGG_LOG_MERGE, into, from, 0) : st;
 }

@@ -26,7 +26,8 @@
 #define NO_WINDOW 0
 #define NEVER TIME_MAX
 
-/* The state of the aggregates follows. Of a count window, start and end are the numbers of its first and its latest row. */
+/* The state of the aggregates follows, from a cache line on. Of a count window, start and end are the numbers of its first and its latest
+ * row. */
 struct window {
     event_time_t start, end;
     union {
@@ -36,15 +37,19 @@ struct window {
     uint32_t slot;       /* of the key; NO_SLOT: the record is free (`next`: another one) or stands for no key */
     uint32_t next, prev; /* of the key, by falling start; plus one */
     uint32_t group;      /* NO_GROUP: none */
-    uint32_t group_next; /* plus one */
     uint32_t revision;
     uint8_t past;  /* the end has been reached */
     uint8_t armed; /* `fire` is still to come */
     uint8_t in_use;
 };
 
-/* What a key has here beside its slot. */
+#define WINDOW_HEAD 64
+_Static_assert(sizeof(struct window) <= WINDOW_HEAD, "a window's state begins behind its head");
+
+/* What a key has here beside its slot: one place in memory to look it up, and to find its window. */
 struct window_key {
+    int64_t number;                /* of a key of one integer: that */
+    event_time_t start;            /* of a grid: of the window that starts last; of no meaning if there is none */
     uint32_t head;                 /* its window that starts last, plus one */
     uint32_t idle_next, idle_prev; /* slots plus one, among the keys without windows */
 };
@@ -81,7 +86,7 @@ struct window_place {
 };
 
 #define WINDOW_PLACES 16
-#define WINDOW_BLOCK 512
+#define WINDOW_BLOCK 64 /* rows that are looked up ahead: what they touch fits the nearest cache */
 #define WINDOW_CHUNK 1024 /* records */
 
 struct window_counters {
@@ -100,6 +105,8 @@ struct windows {
     struct keyspace keys;
     event_time_t watermark;
     bool grouped;   /* timers belong to groups, else to windows */
+    bool tumbles;   /* windows side by side, which give one result, at their end, or at once for a late row */
+    bool ends;      /* a window's end is its end: one result, which is final, and nothing is told of it */
     bool logged;    /* what happens goes into `log` too */
     struct agg_log log;
     /* records */
@@ -114,6 +121,11 @@ struct windows {
     uint32_t idle_first, idle_last, n_idle; /* the first has been idle longest */
     uint32_t live_peak;
     uint32_t slots[WINDOW_BLOCK]; /* of the rows of the block */
+    uint64_t hashes[WINDOW_BLOCK];
+    /* rows on their way into windows: many at once are added faster than one by one */
+    uint32_t segment; /* of the rows that are taken now */
+    uint32_t n_pending;
+    struct agg_target pending[AGG_BLOCK];
     /* time */
     struct window_groups groups;
     struct window_place places[WINDOW_PLACES];
@@ -164,12 +176,12 @@ static inline struct window *window_at(const struct windows *w, uint32_t id)
 
 static inline void *window_state(struct window *p)
 {
-    return p + 1;
+    return (char *)p + WINDOW_HEAD;
 }
 
 static inline const void *window_contents(const struct window *p)
 {
-    return p + 1;
+    return (const char *)p + WINDOW_HEAD;
 }
 
 /* The last time that is in it: when the watermark is there it is complete. */
@@ -196,28 +208,65 @@ MUST_CHECK enum status windows_borrow(struct windows *w, uint32_t slot, uint32_t
 MUST_CHECK enum status windows_release(struct windows *w, uint32_t id);
 /* Empties a window. */
 MUST_CHECK enum status windows_empty(struct windows *w, uint32_t id);
-MUST_CHECK enum status windows_add(struct windows *w, uint32_t id, struct event_ref e);
+/* Adds the rows that wait. */
+MUST_CHECK enum status windows_flush(struct windows *w);
 /* The rows of `from` go into `into`. */
 MUST_CHECK enum status windows_merge(struct windows *w, uint32_t into, uint32_t from);
 
 /* windows_fire.c: a row of results, if there is anything in the window; what a row in the window brings about. */
 MUST_CHECK enum status windows_emit(struct windows *w, uint32_t id, uint64_t origin, event_time_t time, bool final);
-MUST_CHECK enum status windows_triggered(struct windows *w, uint32_t id, event_time_t t, uint64_t origin);
+MUST_CHECK enum status windows_trigger(struct windows *w, uint32_t id, event_time_t t, uint64_t origin);
+/* The only result of each of these, and they go; if w->ends. */
+MUST_CHECK enum status windows_conclude(struct windows *w, const struct window_due *due, uint32_t n, uint64_t origin, event_time_t time);
+
+/* Mostly nothing. */
+static inline enum status windows_triggered(struct windows *w, uint32_t id, event_time_t t, uint64_t origin)
+{
+    if (LIKELY(w->spec.trigger == TRIGGER_END && window_last(window_at(w, id)) > w->watermark)) {
+        return STATUS_OK;
+    }
+    return windows_trigger(w, id, t, origin);
+}
+
+/* windows_order.c: w->due in order of (start, key, end); key_rank of a key of whole numbers without its slot. */
+static inline uint64_t windows_rank(const struct windows *w, uint32_t slot)
+{
+    return w->keys.integer ? (uint64_t)w->key_states[slot].number ^ KEY_SIGN : key_rank(&w->keys, slot);
+}
+MUST_CHECK enum status windows_reserve_due(struct windows *w, uint64_t n);
+MUST_CHECK enum status windows_push_due(struct windows *w, uint32_t id, event_time_t start);
+MUST_CHECK enum status windows_sort_due(struct windows *w);
 
 /* windows_time.c: what is due up to a watermark; a window's timer, if it has one of its own. */
 MUST_CHECK enum status windows_advance(struct windows *w, event_time_t watermark, uint64_t origin);
 MUST_CHECK enum status windows_schedule(struct windows *w, uint32_t id);
 MUST_CHECK enum status windows_schedule_group(struct windows *w, uint32_t group);
 
-/* windows_rows.c: makes a window that has just been opened one of the group of its number. */
+/* windows_grid.c: makes a window that has just been opened one of the group of its number; the group is gone. */
 MUST_CHECK enum status windows_join_group(struct windows *w, uint32_t id, int64_t number);
+void windows_forget_group(struct windows *w, uint32_t group);
 
-/* windows_session.c, windows_count.c: a row of a key. ASIDE_KINDS: it is in a window. */
+/* windows_grid.c, windows_session.c, windows_count.c: a row of a key. ASIDE_KINDS: it is in a window. */
+MUST_CHECK enum status windows_grid_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin,
+                                        enum window_aside *aside);
 MUST_CHECK enum status windows_session_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin,
                                            enum window_aside *aside);
 MUST_CHECK enum status windows_count_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin);
 MUST_CHECK enum status windows_sliding_count_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin);
 /* What a window of rows has not given out when the input ends. */
 MUST_CHECK enum status windows_count_rest(struct windows *w, uint32_t id, uint64_t origin);
+
+/* A row of the segment that is being taken goes into a window. It may wait: what looks into a window calls windows_flush before. */
+MUST_CHECK static inline enum status windows_add(struct windows *w, uint32_t id, struct event_ref e)
+{
+    if (UNLIKELY(w->n_pending == AGG_BLOCK)) {
+        const enum status st = windows_flush(w);
+        if (st != STATUS_OK) {
+            return st;
+        }
+    }
+    w->pending[w->n_pending++] = (struct agg_target){window_state(window_at(w, id)), e.row};
+    return UNLIKELY(w->logged) ? agg_log_write(&w->log, AGG_LOG_ADD, id, e.segment, e.row) : STATUS_OK;
+}
 
 #endif

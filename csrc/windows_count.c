@@ -101,6 +101,9 @@ enum status windows_sliding_count_row(struct windows *w, uint32_t slot, struct e
         if (st == STATUS_OK) {
             st = windows_add(w, id, e);
         }
+        if (st == STATUS_OK) {
+            st = windows_flush(w); /* whether a slice is empty is asked at the next row */
+        }
         if (st != STATUS_OK) {
             return st;
         }

@@ -5,6 +5,12 @@
 enum status windows_emit(struct windows *w, uint32_t id, uint64_t origin, event_time_t time, bool final)
 {
     struct window *p = window_at(w, id);
+    if (w->n_pending > 0) {
+        const enum status added = windows_flush(w);
+        if (added != STATUS_OK) {
+            return added;
+        }
+    }
     if (agg_rows(window_contents(p)) == 0) {
         return STATUS_OK;
     }
@@ -32,13 +38,65 @@ enum status windows_emit(struct windows *w, uint32_t id, uint64_t origin, event_
     return w->spec.purges ? windows_empty(w, id) : STATUS_OK;
 }
 
+/* The keys of the results that follow, and room for all else of them. */
+static enum status prepare(struct windows *w, const struct window_due *due, uint32_t n)
+{
+    void *results = w->results;
+    enum status st = arena_reserve(w->arena, &results, &w->results_capacity, (uint64_t)w->n_results + n, sizeof *w->results);
+    w->results = results;
+    if (st == STATUS_OK && w->keys.integer) {
+        int64_t *numbers;
+        st = key_columns_extend(&w->result_keys, n, &numbers);
+        for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
+            numbers[i] = (int64_t)(due[i].rank ^ KEY_SIGN);
+        }
+        return st;
+    }
+    for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
+        st = key_columns_append(&w->result_keys, &w->keys, window_at(w, due[i].window)->slot);
+    }
+    return st;
+}
+
+static enum status conclude_block(struct windows *w, const struct window_due *due, uint32_t n, uint64_t origin, event_time_t time)
+{
+    const void *states[AGG_BLOCK];
+    for (uint32_t i = 0; i < n; i++) {
+        const struct window *p = window_at(w, due[i].window);
+        states[i] = window_contents(p);
+        __builtin_prefetch(p, 1);
+        __builtin_prefetch(states[i], 1);
+    }
+    enum status st = prepare(w, due, n);
+    if (st == STATUS_OK) {
+        st = agg_emit_many(&w->aggs, states, n, &w->result_values);
+    }
+    for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
+        const struct window *p = window_at(w, due[i].window);
+        w->results[w->n_results++] = (struct window_result){.origin = origin, .time = time, .start = p->start, .end = p->end,
+                                                            .revision = p->revision, .final = true};
+        st = windows_close(w, due[i].window);
+    }
+    w->counters.results += n;
+    return st;
+}
+
+enum status windows_conclude(struct windows *w, const struct window_due *due, uint32_t n, uint64_t origin, event_time_t time)
+{
+    enum status st = windows_flush(w);
+    for (uint32_t first = 0; st == STATUS_OK && first < n; first += AGG_BLOCK) {
+        st = conclude_block(w, due + first, n - first < AGG_BLOCK ? n - first : AGG_BLOCK, origin, time);
+    }
+    return st;
+}
+
 /* The first multiple of the interval after t. */
 static event_time_t next_firing(int64_t interval, event_time_t t)
 {
     return time_clamp(((__int128)floor_div(t, interval) + 1) * interval);
 }
 
-enum status windows_triggered(struct windows *w, uint32_t id, event_time_t t, uint64_t origin)
+enum status windows_trigger(struct windows *w, uint32_t id, event_time_t t, uint64_t origin)
 {
     struct window *p = window_at(w, id);
     const bool timed = window_spec_timed(&w->spec);

@@ -48,7 +48,8 @@ static bool fires_well(const struct windows *w, const struct window *p, const st
     return (record->fire != NEVER || !record->armed) && (record->fire == NEVER || !window_spec_timed(&w->spec) || record->fire < p->end);
 }
 
-/* Windows of rows hold as many as their bounds say; of slices only the newest can be empty, and then it is the only one. */
+/* Windows of rows hold as many as their bounds say; of slices only the newest can be empty, and then it is the only one. A window that
+ * nothing empties was opened for a row. */
 static bool holds_well(const struct windows *w, const struct window *p)
 {
     const uint64_t rows = agg_rows(window_contents(p));
@@ -56,7 +57,7 @@ static bool holds_well(const struct windows *w, const struct window *p)
         return p->next == NO_WINDOW;
     }
     if (w->spec.kind != WINDOW_COUNT && w->spec.kind != WINDOW_SLIDING_COUNT) {
-        return true;
+        return w->spec.purges || rows > 0;
     }
     const struct window *older = p->next == NO_WINDOW ? NULL : window_at(w, p->next - 1);
     return rows == (uint64_t)(p->end - p->start + 1) && (older == NULL || agg_rows(window_contents(older)) > 0);
@@ -116,7 +117,7 @@ enum status windows_restore(struct windows *w, struct event_ref key, const struc
 
 static const char *check_chain(const struct windows *w, uint32_t slot, uint32_t *n)
 {
-    uint32_t users = 0, prev = NO_WINDOW;
+    uint32_t prev = NO_WINDOW;
     for (uint32_t at = w->key_states[slot].head; at != NO_WINDOW; at = window_at(w, at - 1)->next) {
         const struct window *p = window_at(w, at - 1);
         if (!p->in_use || p->slot != slot || p->prev != prev) {
@@ -132,10 +133,16 @@ static const char *check_chain(const struct windows *w, uint32_t slot, uint32_t 
             }
         }
         prev = at;
-        users++;
+        ++*n;
     }
-    *n += users;
-    return users == w->keys.slots[slot].users ? NULL : "the windows of a key are counted wrong";
+    const struct window_key *k = &w->key_states[slot];
+    if (w->keys.integer && k->number != w->keys.slots[slot].i64) {
+        return "a key is not known by its number";
+    }
+    if (w->spec.kind == WINDOW_GRID && k->head != NO_WINDOW && k->start != window_at(w, k->head - 1)->start) {
+        return "a key does not know when its latest window starts";
+    }
+    return NULL;
 }
 
 static const char *check_window(const struct windows *w, uint32_t id)
@@ -165,14 +172,16 @@ static const char *check_groups(const struct windows *w)
     uint32_t panes = 0;
     for (uint32_t i = 0; i < w->groups.n_groups; i++) {
         const struct window_group *g = &w->groups.groups[i];
-        uint32_t n = 0;
-        for (uint32_t at = g->in_use ? g->first : NO_WINDOW; at != NO_WINDOW && n <= g->n_panes; at = window_at(w, at - 1)->group_next) {
-            n++;
+        for (uint32_t k = 0; k < g->n_panes; k++) {
+            const struct window *p = window_at(w, g->panes[k].id);
+            if (!p->in_use || p->group != i || p->slot != g->panes[k].slot) {
+                return "a group has a window that is not its own";
+            }
         }
-        if (g->in_use && (n != g->n_panes || n == 0 || w->timers.place[i] == NO_TIMER)) {
-            return "a group has other windows than it counts, or no timer";
+        if (g->in_use ? g->n_panes == 0 || w->timers.place[i] == NO_TIMER : g->n_panes != 0) {
+            return "a group has no window, or no timer";
         }
-        panes += n;
+        panes += g->n_panes;
     }
     if (panes != w->n_open || w->timers.n != w->groups.n_live) {
         return "a window is in no group, or a timer belongs to none";
@@ -189,7 +198,7 @@ const char *windows_check(const struct windows *w)
             if (reason != NULL) {
                 return reason;
             }
-            idle += w->keys.slots[w->keys.table[i] - 1].users == 0;
+            idle += w->key_states[w->keys.table[i] - 1].head == NO_WINDOW;
         }
     }
     for (uint32_t i = 0; i < w->n_records; i++) {

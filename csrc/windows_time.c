@@ -5,153 +5,6 @@
 
 #include <string.h>
 
-/* ------------------------------------------------------------------ order */
-
-static bool before(const struct windows *w, const struct window_due *a, const struct window_due *b)
-{
-    if (a->start != b->start) {
-        return a->start < b->start;
-    }
-    if (a->rank != b->rank) {
-        return a->rank < b->rank;
-    }
-    const struct window *p = window_at(w, a->window), *q = window_at(w, b->window);
-    const int keys = key_compare(&w->keys, p->slot, q->slot);
-    return keys != 0 ? keys < 0 : p->start != q->start ? p->start < q->start : p->end < q->end;
-}
-
-static enum status reserve_due(struct windows *w, uint64_t n)
-{
-    void *due = w->due;
-    const enum status st = arena_reserve(w->arena, &due, &w->due_capacity, n, sizeof *w->due);
-    w->due = due;
-    return st;
-}
-
-/* `start` is what comes before the key in the order. */
-static enum status push_due(struct windows *w, uint32_t id, event_time_t start)
-{
-    const enum status st = reserve_due(w, (uint64_t)w->n_due + 1);
-    if (st == STATUS_OK) {
-        w->due[w->n_due++] = (struct window_due){start, key_rank(&w->keys, window_at(w, id)->slot), id};
-    }
-    return st;
-}
-
-#define RUN 16
-#define RANKED 128 /* from so many on digits are cheaper than comparisons */
-
-static void swap_due(struct windows *w)
-{
-    struct window_due *due = w->due_spare;
-    const uint32_t capacity = w->due_spare_capacity;
-    w->due_spare = w->due;
-    w->due_spare_capacity = w->due_capacity;
-    w->due = due;
-    w->due_capacity = capacity;
-}
-
-static void sort_run(const struct windows *w, struct window_due *items, uint32_t n)
-{
-    for (uint32_t i = 1; i < n; i++) {
-        const struct window_due item = items[i];
-        uint32_t at = i;
-        while (at > 0 && before(w, &item, &items[at - 1])) {
-            items[at] = items[at - 1];
-            at--;
-        }
-        items[at] = item;
-    }
-}
-
-static void merge_runs(const struct windows *w, const struct window_due *from, struct window_due *to, size_t n, size_t run)
-{
-    for (size_t low = 0; low < n; low += 2 * run) {
-        const size_t middle = n - low > run ? low + run : n, high = n - low > 2 * run ? low + 2 * run : n;
-        size_t i = low, k = middle;
-        for (size_t out = low; out < high; out++) {
-            to[out] = k >= high || (i < middle && !before(w, &from[k], &from[i])) ? from[i++] : from[k++];
-        }
-    }
-}
-
-/* By the digits of the rank in which they differ, the lowest first. */
-static void sort_ranks(struct windows *w)
-{
-    uint64_t differ = 0;
-    for (uint32_t i = 1; i < w->n_due; i++) {
-        differ |= w->due[i].rank ^ w->due[0].rank;
-    }
-    for (uint32_t shift = 0; shift < 64; shift += 8) {
-        if ((differ >> shift & 0xff) == 0) {
-            continue;
-        }
-        uint32_t places[256] = {0};
-        for (uint32_t i = 0; i < w->n_due; i++) {
-            places[w->due[i].rank >> shift & 0xff]++;
-        }
-        for (uint32_t digit = 0, sum = 0; digit < 256; digit++) {
-            const uint32_t n = places[digit];
-            places[digit] = sum;
-            sum += n;
-        }
-        for (uint32_t i = 0; i < w->n_due; i++) {
-            w->due_spare[places[w->due[i].rank >> shift & 0xff]++] = w->due[i];
-        }
-        swap_due(w);
-    }
-}
-
-/* Ranks alone say the order: they are whole keys, and all windows begin at one time. */
-static bool ranked(const struct windows *w)
-{
-    for (uint32_t i = 1; i < w->n_due; i++) {
-        if (w->due[i].start != w->due[0].start) {
-            return false;
-        }
-    }
-    return w->keys.integer && w->grouped;
-}
-
-/* A merge sort from below: keys that were added in order stay cheap, and nothing has a bad case. */
-static enum status sort_due(struct windows *w)
-{
-    if (w->n_due <= RUN) {
-        sort_run(w, w->due, w->n_due);
-        return STATUS_OK;
-    }
-    void *spare = w->due_spare;
-    const enum status st = arena_reserve(w->arena, &spare, &w->due_spare_capacity, w->n_due, sizeof *w->due_spare);
-    w->due_spare = spare;
-    if (st != STATUS_OK) {
-        return st;
-    }
-    if (w->n_due > RANKED && ranked(w)) {
-        sort_ranks(w);
-        return STATUS_OK;
-    }
-    for (uint32_t i = 0; i < w->n_due; i += RUN) {
-        sort_run(w, w->due + i, w->n_due - i < RUN ? w->n_due - i : RUN);
-    }
-    for (size_t run = RUN; run < w->n_due; run *= 2) {
-        merge_runs(w, w->due, w->due_spare, w->n_due, run);
-        swap_due(w);
-    }
-    return STATUS_OK;
-}
-
-enum status windows_in_order(struct windows *w)
-{
-    enum status st = STATUS_OK;
-    w->n_due = 0;
-    for (uint32_t i = 0; st == STATUS_OK && i < w->n_records; i++) {
-        if (window_at(w, i)->in_use) {
-            st = push_due(w, i, 0);
-        }
-    }
-    return st == STATUS_OK ? sort_due(w) : st;
-}
-
 /* ------------------------------------------------------------------ deadlines */
 
 /* When the window fires next by itself, if it does. A firing that is due before `watermark` moves to the last one that is: what would come
@@ -255,10 +108,10 @@ static enum status push_group(struct windows *w, uint32_t id)
     w->due_groups = groups;
     if (st == STATUS_OK) {
         w->due_groups[w->n_due_groups++] = id;
-        st = reserve_due(w, (uint64_t)w->n_due + g->n_panes);
+        st = windows_reserve_due(w, (uint64_t)w->n_due + g->n_panes);
     }
-    for (uint32_t at = g->first; st == STATUS_OK && at != NO_WINDOW; at = window_at(w, at - 1)->group_next) {
-        st = push_due(w, at - 1, window_at(w, at - 1)->start);
+    for (uint32_t i = 0; st == STATUS_OK && i < g->n_panes; i++) {
+        w->due[w->n_due++] = (struct window_due){g->span.start, windows_rank(w, g->panes[i].slot), g->panes[i].id};
     }
     return st;
 }
@@ -270,8 +123,7 @@ static enum status settle_group(struct windows *w, uint32_t id)
         g->past = true;
         return windows_schedule_group(w, id);
     }
-    w->places[(uint64_t)g->number % WINDOW_PLACES].known = false;
-    window_groups_close(&w->groups, id);
+    windows_forget_group(w, id);
     return STATUS_OK;
 }
 
@@ -289,10 +141,10 @@ static enum status due_at(struct windows *w, event_time_t deadline, event_time_t
         }
         event_time_t when;
         if (next_deadline(w, window_at(w, owner), watermark, &when)) {
-            st = when == deadline ? push_due(w, owner, window_at(w, owner)->start) : timers_set(&w->timers, owner, when, w->births++);
+            st = when == deadline ? windows_push_due(w, owner, window_at(w, owner)->start) : timers_set(&w->timers, owner, when, w->births++);
         }
     }
-    return st == STATUS_OK ? sort_due(w) : st;
+    return st == STATUS_OK ? windows_sort_due(w) : st;
 }
 
 /* At the end of the input come windows that no time ends, if they have something to say. */
@@ -304,10 +156,10 @@ static enum status finish(struct windows *w, uint64_t origin)
     for (uint32_t i = 0; st == STATUS_OK && (fires || w->spec.closes) && i < w->n_records; i++) {
         const struct window *p = window_at(w, i);
         if (p->in_use && p->prev == NO_WINDOW) { /* of a count window's slices the newest */
-            st = push_due(w, i, p->armed ? p->fire : TIME_MAX); /* by time, as always */
+            st = windows_push_due(w, i, p->armed ? p->fire : TIME_MAX); /* by time, as always */
         }
     }
-    st = st == STATUS_OK ? sort_due(w) : st;
+    st = st == STATUS_OK ? windows_sort_due(w) : st;
     for (uint32_t i = 0; st == STATUS_OK && i < w->n_due; i++) {
         const uint32_t id = w->due[i].window;
         if (w->spec.kind != WINDOW_GLOBAL) {
@@ -333,7 +185,10 @@ enum status windows_advance(struct windows *w, event_time_t watermark, uint64_t 
     while (w->timers.n > 0 && w->timers.heap[0].deadline <= watermark) {
         const event_time_t deadline = w->timers.heap[0].deadline;
         st = due_at(w, deadline, watermark);
-        for (uint32_t i = 0; st == STATUS_OK && i < w->n_due; i++) {
+        if (st == STATUS_OK && w->ends) {
+            st = windows_conclude(w, w->due, w->n_due, origin, told(w, deadline));
+        }
+        for (uint32_t i = 0; st == STATUS_OK && !w->ends && i < w->n_due; i++) {
             st = meet(w, w->due[i].window, deadline, watermark, origin);
         }
         for (uint32_t i = 0; st == STATUS_OK && i < w->n_due_groups; i++) {

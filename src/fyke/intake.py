@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fyke._core import rising_marks
 from fyke.columns import Columns
 from fyke.errors import StateError
 from fyke.eventtime import TimeColumn
@@ -61,17 +62,13 @@ class Intake:
 
     def take(self, rows: pa.RecordBatch, times: Int64s, origins: UInt64s) -> Batch:
         """Take rows with these arrival numbers, of which there are some."""
-        bound = self.node.out_of_order
         # What is late lies below the highest time anyway: it needs no look of its own.
-        highest = np.maximum.accumulate(np.maximum(times, self.highest))
-        passed = np.where(highest < START + bound + 2, START, highest - bound - 1)
-        before = np.concatenate([np.array([self.watermark], np.int64), np.maximum(passed[:-1], self.watermark)])
-        rises = np.flatnonzero(passed > before)
+        marks, passed, self.highest, self.watermark = rising_marks(
+            times, origins, self.highest, self.watermark, self.node.out_of_order
+        )
         self.position += len(rows)
-        self.highest = int(highest[-1])
-        self.watermark = max(self.watermark, int(passed[-1]))
         self.is_idle = False
-        return Batch(rows, times, origins, Marks(origins[rises], passed[rises]))
+        return Batch(rows, times, origins, Marks(marks, passed))
 
     def advance(self, watermark: int, origin: int) -> Marks:
         """Move the watermark from outside; never back."""

@@ -257,6 +257,21 @@ static void empty(const struct agg_plan *plan, void *state, struct model *m)
     m->n = 0;
 }
 
+/* Many rows at once are the same as one after the other. */
+static void add_many(const struct agg_plan *plan, uint8_t *states, struct model *models)
+{
+    struct agg_target targets[AGG_BLOCK];
+    uint32_t n = 0;
+    for (uint32_t i = random_below(AGG_BLOCK / 8); i > 0; i--) {
+        const uint32_t to = random_below(STATES);
+        if (models[to].n < MOST) {
+            targets[n] = (struct agg_target){states + to * plan->state_size, random_below(N_ROWS)};
+            models[to].rows[models[to].n++] = targets[n++].row;
+        }
+    }
+    CHECK(agg_add_many(plan, &store, segment, targets, n) == STATUS_OK);
+}
+
 static void steps(const struct agg_plan *plan, uint8_t *states, struct model *models, struct agg_columns *out)
 {
     for (int step = 0; step < 300; step++) {
@@ -264,7 +279,9 @@ static void steps(const struct agg_plan *plan, uint8_t *states, struct model *mo
         void *state = states + to * plan->state_size;
         struct model *m = &models[to];
         const uint32_t what = random_below(12);
-        if (what < 9 && m->n < MOST) {
+        if (what == 0) {
+            add_many(plan, states, models);
+        } else if (what < 9 && m->n < MOST) {
             const struct event_ref e = {segment, random_below(N_ROWS)};
             CHECK(agg_add(plan, state, &store, e) == STATUS_OK);
             m->rows[m->n++] = e.row;

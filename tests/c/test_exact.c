@@ -221,6 +221,34 @@ static void test_everything_taken_out_is_zero(void)
     arena_free_all(&a);
 }
 
+/* Two sums that take each other in grow by the numbers of Fibonacci, from one window out into the block of all digits. */
+static void test_sums_that_grow(void)
+{
+    struct arena a;
+    union sum sums[2];
+    const uint64_t first = (UINT64_C(1) << 52) + random_below(1000);
+    const int place = (int)random_below(1500) - 900;
+    const double sign = random_below(2) == 0 ? 1.0 : -1.0;
+    uint128 grown[2] = {first, first};
+    arena_init(&a);
+    for (int i = 0; i < 2; i++) {
+        exact_init(&sums[i].x, EXACT_VALUES);
+        CHECK(exact_add(&sums[i].x, &a, sign * ldexp((double)first, place), false) == STATUS_OK);
+    }
+    for (int i = 0; i < 104; i++) {
+        const int to = i % 2;
+        CHECK(exact_merge(&sums[to].x, &a, &sums[1 - to].x) == STATUS_OK);
+        grown[to] += grown[1 - to];
+        CHECK(exact_to_double(&sums[to].x) == sign * ldexp((double)grown[to], place));
+    }
+    CHECK(sums[1].x.overflow != NULL || sums[1].x.n == EXACT_VALUES);
+    for (int i = 0; i < 2; i++) {
+        exact_free(&sums[i].x, &a);
+    }
+    CHECK(a.bytes_used == 0);
+    arena_free_all(&a);
+}
+
 /* Without memory for what does not fit, adding says so, and everything can be given back. */
 static void test_no_memory(void)
 {
@@ -307,6 +335,7 @@ static void test(void)
 {
     test_sums();
     test_everything_taken_out_is_zero();
+    test_sums_that_grow();
     test_no_memory();
     test_edges_of_the_window();
     test_the_widest_number();

@@ -116,6 +116,39 @@ def test_a_key_of_two_parts_and_a_computed_one_have_names():
     assert [tuple(row.values()) for row in found] == [("a", 0, 1), ("b", 0, 1), ("b", 1, 2)]
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string(), pa.float64()], ids=str)
+def test_thousands_of_keys_end_together_in_the_order_of_the_key(kind):
+    n, width = 20_000, 5_000
+    numbers = (np.arange(n) * 7919 % 3001 - 1500).astype(np.int64)
+    times = np.arange(n, dtype=np.int64)
+    keys = pa.array(numbers).cast(kind)
+    values = np.arange(n) % 997 / 8
+    schema = pa.schema([("key", kind), ("v", pa.float64())])
+    aggregates = {"n": agg.count(), "sum": agg.sum("v"), "least": agg.min("v"), "last": agg.last("v")}
+    operator = Windowed(window.Tumbling(width), aggregates, schema, [col.key])
+    rows = pa.RecordBatch.from_arrays([keys, pa.array(values)], schema=schema)
+    marks = Marks(np.arange(n, dtype=np.uint64), times - 1)
+    found = [operator.step([Batch(rows, times, times.astype(np.uint64), marks)]).results]
+    operator.check()
+    found.append(operator.step([Batch.empty(schema, Marks.one(n, END))]).results)
+    expected: dict[tuple[int, object], list[float]] = {}
+    for time, key, value in zip(times.tolist(), keys.to_pylist(), values.tolist(), strict=True):
+        expected.setdefault((time // width * width, key), []).append(value)
+    table = pa.Table.from_batches([batch.rows for batch in found])
+    starts = table["window_start"].cast(pa.int64()).to_pylist()
+    got = zip(
+        zip(starts, table["key"].to_pylist(), strict=True),
+        zip(*(table[name].to_pylist() for name in aggregates), strict=True),
+        strict=True,
+    )
+    assert list(got) == [
+        (place, (len(v), sum(v), min(v), v[-1]))
+        for place, v in sorted(
+            expected.items(), key=lambda item: (item[0][0], str(item[0][1]) if kind == pa.string() else item[0][1])
+        )
+    ]
+
+
 def test_without_a_key_all_rows_are_of_one():
     operator = Windowed(window.Tumbling(10), {"n": agg.count()}, SCHEMA)
     out = run(operator, [{"key": "b", "v": 4}, {"key": None, "v": 3}], [1, 1], [(2, END)])
