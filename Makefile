@@ -6,6 +6,7 @@
 #   make sanitize    the core part of the tests under AddressSanitizer and UBSan (ARGS="-k name" narrows it)
 #   make bench       the benchmarks that need nothing but Python
 #   make kafka-up    a Kafka broker on this machine (needs Java 17 and, once, Maven)    make kafka-down   and away with it
+#   make schedules   10,000 schedules of crashes on a broker in memory: exactly once (SCHEDULES=n)
 #   make soak        10^8 events through windows and a pattern: memory stays flat (EVENTS=n)
 #   make crash-replay  replays with checkpoints, killed N=200 times: nothing lost, nothing doubled
 #   make build       the extension in place, optimised     make debug   the same with ASSERT and bounds checks
@@ -24,7 +25,8 @@ C_SOURCES := $(filter-out csrc/_core.c,$(wildcard csrc/*.c))
 BUILD_INPUTS := setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.pyx csrc/*.pxi csrc/*.pxd)
 SANITIZED := build/sanitize/lib
 
-.PHONY: all build debug test demo bench soak crash-replay kafka-up kafka-down lint lint-c sanitize sanitize-build dist clean
+.PHONY: all build debug test demo bench soak schedules crash-replay kafka-up kafka-down \
+        lint lint-c sanitize sanitize-build dist clean
 all: build
 
 # --- set-up: two stamps, what is installed and what is compiled ---------------------------------------------------
@@ -69,6 +71,10 @@ kafka-up: $(VENV)/.installed
 
 kafka-down: $(VENV)/.installed
 	@$(BIN)/python -m tests.kafka.broker down
+
+SCHEDULES ?= 10000
+schedules: build
+	$(BIN)/python -m tests.kafka.schedules $(SCHEDULES)
 
 EVENTS ?= 100000000
 soak: build

@@ -193,7 +193,7 @@ class App:
             raise DefinitionError(f'until={until!r}: expected "end", or None')
         if flush and until is None:
             raise DefinitionError('flush=True needs until="end"')
-        plan = plan_of(self.name, self._topics, self._outlets)
+        plan = self.plan()
         if self._running is not None:
             raise FykeError(f'app "{self.name}" runs already')
         self._stopping.clear()
@@ -234,7 +234,15 @@ class App:
 
     def explain(self) -> str:
         """Draw what each task runs."""
-        return plan_of(self.name, self._topics, self._outlets).engine().explain()
+        return self.plan().engine().explain()
+
+    def plan(self) -> Plan:
+        """Give what each instance runs, checked.
+
+        Raises:
+            DefinitionError, StateError: see run.
+        """
+        return plan_of(self.name, self._topics, self._outlets)
 
     # -- what it is made of
 

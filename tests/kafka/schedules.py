@@ -1,0 +1,235 @@
+"""Schedules: a few instances on the broker in memory, and a crash, a lost answer, a zombie or a rebalance at any step.
+
+    python -m tests.kafka.schedules [SCHEDULES [FIRST]]
+
+A schedule is a number, the seed of all that happens in it. At its end every instance is let go on undisturbed until all
+is read; then the committed results must be those of an engine for each partition: nothing lost, nothing doubled, in
+order for each key.
+"""
+
+import json
+import logging
+import random
+import sys
+import time
+from collections import Counter
+
+from fyke.app.backends import StoreBackend
+from fyke.app.delivery import AtLeastOnce, ExactlyOnce
+from fyke.app.runtime import Limits, Runtime
+from fyke.errors import StateError
+from fyke.kafka.consumer import Reader
+from fyke.kafka.failures import BrokerError
+from fyke.kafka.producer import Producer
+from fyke.kafka.transaction import TransactionalProducer
+from tests.kafka import apps, memory
+
+SOURCE, OUT, GROUP = "payments", "out", "app"
+PARTITIONS = 3
+STEPS = 60
+RARELY = 0.024  # how often something goes wrong in a call of a client: half of these are crashes
+
+
+class MemoryStore:
+    """A store that outlives its instances. Whoever saves or deletes may crash before or after."""
+
+    name = "memory"
+
+    def __init__(self, blobs, at):
+        self._blobs, self._at = blobs, at
+
+    def save(self, name, data):
+        self._at(self, "save", "before")
+        if name in self._blobs:
+            raise StateError(f"{name} is there already")
+        self._blobs[name] = bytes(data)
+        self._at(self, "save", "after")
+
+    def load(self, name):
+        return self._blobs[name]
+
+    def list(self):
+        return sorted(self._blobs)
+
+    def delete(self, name):
+        self._at(self, "delete", "before")
+        self._blobs.pop(name, None)
+
+    def close(self):
+        pass
+
+
+class Schedule:
+    """One run of all that a seed says."""
+
+    def __init__(self, seed, guarantee="exactly_once"):
+        self.rng = random.Random(seed)
+        self.guarantee = guarantee
+        self.cluster = memory.Cluster({SOURCE: PARTITIONS} | {f"{OUT}-{name}": 1 for name in ("hits", "sums", "late")})
+        self.blobs, self.faults = {}, Counter()
+        self.is_calm = False
+        self.cluster.at = self.at
+        # Every tenth with patterns and all outputs, which costs several times as much.
+        self.streams = apps.sums_only if seed % 10 else apps.outputs
+        self.plan = apps.make_app(GROUP, "localhost:9092", SOURCE, OUT, self.streams).plan()
+        self.made = apps.events(self.rng.randrange(20, 120), PARTITIONS, seed=seed, cards=6)
+        self.unwritten = list(self.made)
+        self.instances = {}  # name -> Runtime, or None: it is not running
+        self.clients = {}
+        self.acting = []  # who does something now; a second one while the first is asleep in the middle
+
+    def at(self, client, what, when):
+        """Where a fault may happen."""
+        if self.is_calm or self.rng.random() >= RARELY:
+            return
+        kind = self.rng.random()
+        if kind < 0.25 and len(self.acting) == 1:
+            self.sleep_through_session()
+        elif kind < 0.6:
+            self.faults[f"crash {when} {what}"] += 1
+            raise memory.Crash
+        elif what in ("init_transactions", "send_offsets", "commit_transaction", "abort_transaction", "committed"):
+            self.faults[f"lost answer {when} {what}"] += 1
+            raise memory.raised(memory.TIMED_OUT)
+
+    def start(self, name):
+        settings = {"group.id": GROUP, "partition.assignment.strategy": "cooperative-sticky"}
+        reader = Reader(
+            settings, make=lambda s: memory.Consumer(self.cluster, s, lambda: self.rng.randrange(1, 30)),
+            clock=self.cluster.clock, batch=self.rng.choice([1, 7, 100]),
+        )  # fmt: skip
+        if self.guarantee == "exactly_once":
+            ours = {"transactional.id": name, "transaction.timeout.ms": 15_000}
+            delivery = ExactlyOnce(
+                lambda: TransactionalProducer(ours, lambda s: memory.Producer(self.cluster, s), self.cluster.clock), 5
+            )
+        else:
+            delivery = AtLeastOnce(lambda: Producer({}, lambda s: memory.Producer(self.cluster, s), self.cluster.clock))
+        backend = StoreBackend(MemoryStore(self.blobs, self.at), is_shared=True)
+        runtime = Runtime(
+            self.plan, reader, delivery, backend, partitions=PARTITIONS,
+            limits=Limits(commit_every_s=0.3, within_s=2, settled_s=20), clock=self.cluster.clock,
+        )  # fmt: skip
+        runtime.subscribe()
+        self.clients[name] = reader._client
+        return runtime
+
+    def step(self):
+        """One thing happens."""
+        rng = self.rng
+        self.cluster.clock.now += rng.choice([0.01, 0.1, 0.5])
+        what = rng.random()
+        if what < 0.3 and self.unwritten:
+            for _ in range(rng.randrange(1, 12)):
+                if self.unwritten:
+                    partition, value, key = self.unwritten.pop(0)
+                    self.cluster.write(SOURCE, partition, value, key)
+        elif what < 0.34:
+            self.expire_one()
+        elif what < 0.37 and any(self.instances.values()):
+            self.faults["stopped in order"] += 1
+            running = [name for name, runtime in self.instances.items() if runtime]
+            self.of(rng.choice(running), lambda runtime: runtime.stop(), ends=True)
+        else:
+            name = rng.choice("abc")
+            if self.instances.get(name) is None:
+                self.of(name, None)
+            else:
+                self.of(name, lambda runtime: runtime.step(0))
+
+    def expire_one(self):
+        """A session is over: of one that crashed, or of one that only sleeps, which is a zombie then."""
+        members = sorted(self.cluster.groups[GROUP].members)
+        if members:
+            member = self.rng.choice(members)
+            is_alive = any(c.name == member and self.instances.get(n) for n, c in self.clients.items())
+            self.faults["zombie" if is_alive else "session over"] += 1
+            self.cluster.expire(GROUP, member)
+
+    def sleep_through_session(self):
+        """Who is acting is stopped in the middle of it, loses its session, and the others go on; then it wakes up."""
+        member = self.clients[self.acting[0]].name if self.acting[0] in self.clients else None
+        if member is not None:
+            self.faults["asleep in the middle"] += 1
+            self.cluster.expire(GROUP, member)
+            for name in "abc" * 3:
+                if name not in self.acting and self.instances.get(name):
+                    self.of(name, lambda runtime: runtime.step(0))
+                    self.cluster.clock.now += 0.2
+
+    def of(self, name, act, ends=False):
+        """Let an instance start or act; it may crash at it, or give up."""
+        self.acting.append(name)
+        try:
+            if act is None:
+                self.instances[name] = self.start(name)
+            else:
+                act(self.instances[name])
+                if ends:
+                    self.instances[name] = None
+        except memory.Crash:
+            self.instances[name] = None
+        except BrokerError:
+            self.faults["gave up"] += 1
+            self.instances[name] = None
+        finally:
+            self.acting.pop()
+
+    def run(self):
+        """Do everything, and give what was seen and what was to be seen."""
+        for _ in range(STEPS):
+            self.step()
+        self.is_calm = True
+        for partition, value, key in self.unwritten:
+            self.cluster.write(SOURCE, partition, value, key)
+        alive = {self.clients[name].name for name, runtime in self.instances.items() if runtime}
+        for member in sorted(self.cluster.groups[GROUP].members):
+            if member not in alive:
+                self.cluster.expire(GROUP, member)
+        ends = {p: len(self.cluster.logs[SOURCE, p]) for p in range(PARTITIONS)}
+        for turn in range(400):
+            self.cluster.clock.now += 0.2
+            for name in "abc":
+                if self.instances.get(name) is None:
+                    if turn == 0:
+                        self.of(name, None)
+                else:
+                    self.of(name, lambda runtime: runtime.step(0))
+            at = {p: self.cluster.groups[GROUP].offsets.get((SOURCE, p), (0,))[0] for p in range(PARTITIONS)}
+            if at == ends:
+                break
+        else:
+            raise AssertionError(f"it does not get to the end: {at} of {ends}")
+        return self.seen(), {name: by for name, by in apps.expected(self.made, SOURCE, self.streams).items() if by}
+
+    def seen(self):
+        found = {}
+        for output in ("hits", "sums", "late"):
+            for value in self.cluster.committed(f"{OUT}-{output}"):
+                row = json.loads(value)
+                found.setdefault(output, {}).setdefault(row["card"], []).append(apps.plain(row))
+        return found
+
+
+def run(schedules, first=0, guarantee="exactly_once"):
+    """Run schedules; give the faults by kind. Raises AssertionError with the number of the one that went wrong."""
+    faults = Counter()
+    for seed in range(first, first + schedules):
+        schedule = Schedule(seed, guarantee)
+        try:
+            seen, wanted = schedule.run()
+        except Exception as error:
+            raise AssertionError(f"schedule {seed}: {error!r}") from error
+        assert seen == wanted, f"schedule {seed}: {seen} is not {wanted}"
+        faults += schedule.faults
+    return faults
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    n, start = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    began = time.monotonic()
+    found = run(n, start)
+    for what, times in sorted(found.items()):
+        print(f"{times:8,} {what}")
+    print(f"schedules: {n:,} ok, {sum(found.values()):,} faults, {time.monotonic() - began:.0f} s")
