@@ -57,7 +57,10 @@ BESIDE = {
                "graph", "resumable", "state", "stream_replay", "streams"},
     "app": {"app", "box", "columns", "duration", "errors", "graph", "io", "kafka", "nodes", "operator", "outcome",
             "state", "streams"},
-    "cli": {"__init__", "duration", "errors", "explain", "generate", "io", "pattern", "replay", "resumable"},
+    "backtest": {"errors", "match", "pattern", "replay"},
+    "cli": {"__init__", "cli_backtest", "cli_shared", "duration", "explain", "generate", "io", "replay", "resumable"},
+    "cli_backtest": {"backtest", "cli_shared", "io"},
+    "cli_shared": {"errors", "io", "pattern"},
     "__main__": {"cli"},
 }
 

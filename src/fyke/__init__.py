@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from fyke import agg, join, trigger
+from fyke.backtest import Backtest, backtest
 from fyke.engine import Engine, Statistics
 from fyke.errors import (
     DataError,
@@ -25,6 +26,7 @@ from fyke.outcome import Records, StreamResults
 from fyke.pattern import Pattern, Quantifier, Skip, Stage, begin, skip
 from fyke.process import Context, ListState, MapState, Process, ValueState
 from fyke.replay import Replay, replay
+from fyke.resumable import Resumable
 from fyke.schema import Field, Schema
 from fyke.stream_replay import StreamReplay
 from fyke.streams import KeyedStream, Stream, Table, WindowedStream, stream
@@ -37,6 +39,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "Backtest",
     "Context",
     "DataError",
     "DefinitionError",
@@ -62,6 +65,7 @@ __all__ = [
     "Records",
     "Replay",
     "Results",
+    "Resumable",
     "Rows",
     "Schema",
     "SchemaError",
@@ -79,6 +83,7 @@ __all__ = [
     "ValueState",
     "WindowedStream",
     "agg",
+    "backtest",
     "begin",
     "call",
     "col",

@@ -22,6 +22,8 @@ from fyke import col
 
 spree = fyke.begin("probe", col.amount < 1).followed_by("spree", col.amount > 500).within("10m").by("card")
 
+slower = fyke.begin("probe", col.amount < 1).followed_by("spree", col.amount > 500).within("4m").by("card")
+
 def big(minimum=500):
     return fyke.begin("big", col.amount > minimum).by("card")
 
@@ -242,7 +244,7 @@ class TestMistakes:
             (["log.jsonl"], 2, "Missing option '--pattern'"),
             (["log.jsonl", "-p", "mine"], 2, "'mine' is not MODULE:NAME"),
             (["log.jsonl", "-p", "nomodule:x"], 2, "cannot import 'nomodule': No module named 'nomodule'"),
-            (["log.jsonl", "-p", "mine:sprees"], 2, "'mine' has no 'sprees'; it has spree, big, needs, endless"),
+            (["log.jsonl", "-p", "mine:sprees"], 2, "'mine' has no 'sprees'; it has spree, slower, big, needs, endless"),
             (["log.jsonl", "-p", "mine:needs"], 2, "cannot be called without arguments"),
             (["log.jsonl", "-p", "mine:number"], 2, "mine:number is no Pattern and returns none, but int"),
             (["log.jsonl", "-p", "mine:spree", "--out", "m.txt"], 2, "end it in .jsonl, .csv or .parquet"),
@@ -305,6 +307,32 @@ class TestExplain:
 
     def test_a_ready_pattern_can_be_named(self, folder):
         assert fyke_command(folder, "explain", "fyke.patterns.fraud:card_testing").returncode == 0
+
+
+class TestBacktest:
+    def test_shows_what_is_gained_lost_and_changed_as_a_table_a_file_and_a_picture(self, folder):
+        done = fyke_command(
+            folder, "backtest", "log.jsonl", "--old", "mine:spree", "--new", "mine:slower", "--out-of-order", "1m",
+            "--out", "d.csv", "--picture", "d.png",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        text = done.stdout.decode()
+        assert "mine:spree -> mine:slower" in text
+        assert next(line.split() for line in text.splitlines() if line.startswith("\u2502"))[1:-1:2] == list("211010")
+        assert "lost" in text
+        assert "probe@0 spree@2" in text
+        table = pyarrow.csv.read_csv(folder / "d.csv")
+        assert table["change"].to_pylist() == ["lost"]
+        assert table["old_events"].to_pylist() == ["probe@0 spree@2"]
+        assert (folder / "d.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_two_equal_versions_have_no_differences(self, folder):
+        done = fyke_command(
+            folder, "backtest", "log.csv", "--old", "mine:spree", "--new", "mine:spree", "--picture", "d.svg", "-q"
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Differences" not in done.stdout.decode()
+        assert (folder / "d.svg").exists()
 
 
 class TestGenerate:
