@@ -114,9 +114,9 @@ def draw(found: Backtest, path: Path) -> None:
     bars = {"same": found.same} | {change: len(each) for change, each in days.items()}
     shown = counts.barh(list(bars), list(bars.values()), color=["0.7", *_COLOURS.values()])
     counts.bar_label(shown, [f"{n:,}" for n in bars.values()], padding=3)
-    counts.set_title(f"{found.old:,} matches before, {found.new:,} after")
+    over_time.set_title(f"{found.old:,} matches before, {found.new:,} after")
     counts.invert_yaxis()
-    counts.margins(x=0.2)
+    counts.margins(x=0.35)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
