@@ -11,11 +11,15 @@
 | `backends` | where the states of tasks are kept: a folder, a shared store |
 | `changelog` | the same in a compacted topic |
 | `delivery` | the two guarantees: what committing and giving up mean |
+| `monitor` | what an instance says of itself: a record that the loop leaves for other threads; a watchdog |
+| `metrics` `endpoints` | the same by name, for Prometheus and OpenTelemetry; over HTTP, with health and readiness |
 | `runtime` | the loop: read, process, commit; partitions that come and go; give up and go back |
 """
 
 from fyke.app.application import App
 from fyke.app.flow import Flow
+from fyke.app.metrics import METRICS, collector, observe
+from fyke.app.monitor import Status
 from fyke.app.runtime import AppStatistics
 
-__all__ = ["App", "AppStatistics", "Flow"]
+__all__ = ["METRICS", "App", "AppStatistics", "Flow", "Status", "collector", "observe"]

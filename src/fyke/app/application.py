@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from fyke.app.backends import Backend, StoreBackend
 from fyke.app.delivery import AtLeastOnce, Delivery, ExactlyOnce, Guarantee
+from fyke.app.endpoints import Endpoints, address_of
 from fyke.app.flow import Flow
+from fyke.app.monitor import Monitor, Status, Watchdog
 from fyke.app.outlets import Function, Outlet, outlet_of
 from fyke.app.plan import Plan, plan_of
 from fyke.app.runtime import AppStatistics, Limits, Runtime
@@ -56,6 +58,9 @@ class App:
         member: the name of a static member: a restart within the session moves nothing.
         start: where to begin with a partition of which nothing was committed: "earliest" or "latest".
         on_offset_gap: where unread records are gone: "fail", "earliest" or "latest".
+        http: "host:port" where /health, /ready, /metrics and /status are answered while it runs; None: nowhere.
+        watchdog: the process ends, with status 70 and the stacks of all threads, when the loop has stood still for so
+            long; None: it does not. Longer than anything takes that the loop calls.
         settings: of librdkafka's clients, TLS and SASL among them; "consumer." and "producer." before a name limit it.
 
     Raises:
@@ -85,6 +90,8 @@ class App:
         member: str | None = None,
         start: Start = "earliest",
         on_offset_gap: OnGap = "fail",
+        http: str | None = None,
+        watchdog: DurationLike | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         for what, given, allowed in (
@@ -104,9 +111,13 @@ class App:
         self._transaction_timeout_ms = to_ns(transaction_timeout) // 1_000_000
         self._protocol, self._member, self._start, self._on_gap = group_protocol, member, start, on_offset_gap
         self._user = dict(settings or {})
+        self._http = None if http is None else address_of(http)
+        self._watchdog_s = None if watchdog is None else to_ns(watchdog) / 1e9
+        self._monitor = Monitor(name)
         self._topics: dict[str, Topic] = {}
         self._outlets: list[Outlet] = []
         self._stopping = threading.Event()
+        self.http_port: int | None = None  # the one in use, where `http` says 0
         self._running: Runtime | None = None
         producer_settings(brokers, name, user=self._user)  # raises what is not the user's to set
 
@@ -203,13 +214,19 @@ class App:
         if since is not None:
             admin.reset(self.name, _offsets(admin, everything, since))
         ends = admin.offsets(everything, "latest") if until else None
-        with self._open_instance() as instance, _on_signals(self.stop):
+        with self._open_instance() as instance, _on_signals(self.stop), contextlib.ExitStack() as around:
+            self._monitor = monitor = Monitor(self.name)
+            if self._watchdog_s is not None:
+                around.enter_context(Watchdog(monitor, self._watchdog_s))
+            if self._http is not None:
+                self.http_port = around.enter_context(Endpoints(self._http, monitor)).port
             runtime = self._made(plan, instance, partitions)
             self._running = runtime
             try:
                 runtime.subscribe()
                 while not self._stopping.is_set():
                     runtime.step(POLL_S)
+                    monitor.turned(runtime)
                     if ends is not None and runtime.reached(ends):
                         if flush:
                             runtime.flush()
@@ -228,9 +245,14 @@ class App:
         """Let `run` come to its end: finish, commit, leave the group. From any thread."""
         self._stopping.set()
 
+    def status(self) -> Status | None:
+        """Give what the run under way says of itself, a second old at most; None: nothing yet. From any thread."""
+        return None if self._running is None else self._monitor.status
+
     def statistics(self) -> AppStatistics | None:
-        """Give the counts of the run under way; None: there is none."""
-        return None if self._running is None else self._running.statistics()
+        """Give the counts in `status`."""
+        status = self.status()
+        return None if status is None else status.statistics
 
     def explain(self) -> str:
         """Draw what each task runs."""

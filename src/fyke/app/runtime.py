@@ -75,6 +75,7 @@ class AppStatistics:
         written: records handed to the producer in use.
         commits: that worked. aborts: that did not, or that a lost partition asked for.
         rebalances: changes of the partitions.
+        commit_s, commit_age_s: what the last commit took, and how long ago that is; None before the first.
         state_bytes: of the last state of all tasks.
         partitions: those that are ours.
     """
@@ -87,6 +88,8 @@ class AppStatistics:
     commits: int
     aborts: int
     rebalances: int
+    commit_s: float | None
+    commit_age_s: float | None
     state_bytes: int
     partitions: Mapping[Partition, PartitionStatistics]
 
@@ -126,6 +129,8 @@ class Runtime:
         self._due = clock.monotonic() + self._limits.commit_every_s
         self._records = self._rows = self._poison = self._tombstones = 0
         self._commits = self._aborts = self._rebalances = 0
+        self._commit_s: float | None = None
+        self._committed_at = 0.0
         self._sizes: dict[int, int] = {}
 
     def subscribe(self) -> None:
@@ -229,7 +234,8 @@ class Runtime:
         Raises:
             AbortNeeded, ClientLost: say give up. StateError: a state cannot be kept.
         """
-        self._due = self._clock.monotonic() + self._limits.commit_every_s
+        begun = self._clock.monotonic()
+        self._due = begun + self._limits.commit_every_s
         dirty = [task for task in self.tasks.values() if task.is_dirty]
         if not dirty:
             return
@@ -244,6 +250,8 @@ class Runtime:
             offsets += task.offsets(point)
         self._delivery.commit(offsets, self._reader, self._limits.within_s)
         self._commits += 1
+        self._committed_at = self._clock.monotonic()
+        self._commit_s = self._committed_at - begun
         self._failures_in_a_row = 0
         for task in dirty:
             task.point, task.is_dirty = points[task.number], False
@@ -384,6 +392,10 @@ class Runtime:
         at = {partition: n for task in self.tasks.values() for partition, n in task.next.items()}
         return all(max(n, self._reader.ended.get(p, 0)) >= ends.get(p, 0) for p, n in at.items())
 
+    def known_end(self, partition: Partition) -> int | None:
+        """Give the end of a partition's log as the client last heard of it; asks nobody."""
+        return self._reader.known_end(partition)
+
     def statistics(self) -> AppStatistics:
         """Give the counts of now."""
         partitions = {}
@@ -400,7 +412,8 @@ class Runtime:
             self._commits,
             self._aborts,
             self._rebalances,
+            self._commit_s,
+            None if self._commit_s is None else self._clock.monotonic() - self._committed_at,
             sum(self._sizes.values()),
             partitions,
         )
-

@@ -324,6 +324,11 @@ class Reader:
         )
         return low, high
 
+    def known_end(self, partition: Partition) -> int | None:
+        """Give the offset after the last committed record, as the client last heard of it; None before it did."""
+        _, high = self._client.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        return high if high >= 0 else None
+
     def _asked(self, call: Callable[[float], Any], what: str, within_s: float) -> Any:
         """Ask what may be asked twice: any error that may pass is waited for."""
         return repeated(
