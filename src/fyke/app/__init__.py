@@ -11,6 +11,7 @@
 | `backends` | where the states of tasks are kept: a folder, a shared store |
 | `changelog` | the same in a compacted topic |
 | `delivery` | the two guarantees: what committing and giving up mean |
+| `doctor` | what is wrong, asked of the brokers: `App.examine`, `fyke doctor` |
 | `monitor` | what an instance says of itself: a record that the loop leaves for other threads; a watchdog |
 | `metrics` `endpoints` | the same by name, for Prometheus and OpenTelemetry; over HTTP, with health and readiness |
 | `runtime` | the loop: read, process, commit; partitions that come and go; give up and go back |

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from fyke.app.backends import Backend, StoreBackend
 from fyke.app.delivery import AtLeastOnce, Delivery, ExactlyOnce, Guarantee
+from fyke.app.doctor import Finding, gather, judge
 from fyke.app.endpoints import Endpoints, address_of
 from fyke.app.flow import Flow
 from fyke.app.monitor import Monitor, Status, Watchdog
@@ -253,6 +254,21 @@ class App:
         """Give the counts in `status`."""
         status = self.status()
         return None if status is None else status.statistics
+
+    def examine(self, watch_s: float = 0.0) -> list[Finding]:
+        """Ask the brokers how the app is: its topics, group, offsets, event time, open transactions, settings.
+
+        Args:
+            watch_s: how long to look at open transactions, to tell those that hang.
+
+        Raises:
+            BrokerError: no broker answers.
+        """
+        admin = Admin(admin_settings(self._brokers, self.name, self._user))
+        written = {outlet.target for outlet in self._outlets if isinstance(outlet.target, str)}
+        written |= {t.poisoned.dead_letters for t in self._topics.values() if t.poisoned.dead_letters is not None}
+        timeout = self._transaction_timeout_ms if self.guarantee == "exactly_once" else None
+        return judge(gather(admin, self.name, list(self._topics), sorted(written), timeout, watch_s))
 
     def explain(self) -> str:
         """Draw what each task runs."""
