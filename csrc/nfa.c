@@ -229,7 +229,12 @@ enum status nfa_restore_run(struct nfa *n, uint32_t id, const struct run *run)
     k->runs = runs;
     if (st == STATUS_OK) {
         memcpy(run_at(k->runs, size, k->n_runs++), run, size);
-        node_retain(&n->graph, run->node);
+        if (run->node & SINGLE) {
+            event_retain(n->events, run->only.segment);
+            n->n_single++;
+        } else {
+            node_retain(&n->graph, run->node);
+        }
         n->n_runs++;
     }
     return st;

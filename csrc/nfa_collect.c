@@ -207,7 +207,8 @@ static enum status collect_lags(const struct nfa *n, struct records *r, uint32_t
 
 enum status nfa_collect(const struct nfa *n, struct records *r)
 {
-    enum status st = STATUS_OK;
+    const uint64_t n_runs = n->n_runs + n->strict.n_runs;
+    enum status st = records_reserve(r, (uint64_t)n->n_keyed_live + n->strict.n_live, n->graph.n_live + n->n_single, n_runs, n->n_held);
     for (uint32_t i = 0; i < n->n_keyed && st == STATUS_OK; i++) {
         if (n->keyed[i].runs != NULL || n->keyed[i].held != NULL) {
             st = nfa_collect_keyed(n, r, i);

@@ -9,6 +9,8 @@ struct restoring {
     struct nfa *n;
     const struct nfa_tables *t;
     uint32_t *highest_stage; /* of a node and those before it */
+    uint32_t *uses;          /* of a node, by nodes, runs, matches and registers */
+    uint32_t *ids;           /* of a node in the graph; 0: not made yet, for only one run holds it, and may need none */
     struct run *run;
     uint32_t next_run, next_match;
     uint64_t next_register;
@@ -21,11 +23,42 @@ static enum status refuse(struct restoring *r, const char *reason)
     return STATUS_BAD_SNAPSHOT;
 }
 
-/* Nodes in the order of the table get the ids 1, 2, ...: the graph is fresh. */
+static void count_uses(struct restoring *r)
+{
+    const struct nfa_tables *t = r->t;
+    for (uint32_t i = 0; i < t->n_nodes; i++) {
+        if (t->node_parent[i] >= 0) {
+            r->uses[t->node_parent[i]]++;
+        }
+    }
+    for (uint32_t i = 0; i < t->n_runs; i++) {
+        if (t->run_node[i] >= 0 && t->run_node[i] < t->n_nodes) {
+            r->uses[t->run_node[i]]++;
+        }
+    }
+    for (uint32_t i = 0; i < t->n_matches; i++) {
+        if (t->match_node[i] >= 0 && t->match_node[i] < t->n_nodes) {
+            r->uses[t->match_node[i]]++;
+        }
+    }
+}
+
+/* The id of a node whose number has been checked; 0: no memory. */
+static uint32_t made(struct restoring *r, int64_t number)
+{
+    const struct nfa_tables *t = r->t;
+    if (r->ids[number] == 0) {
+        const int64_t parent = t->node_parent[number];
+        r->ids[number] = node_new(&r->n->graph, t->events[t->node_event[number]], t->node_order[number], t->node_stage[number],
+                                  parent < 0 ? 0 : r->ids[parent]);
+    }
+    return r->ids[number];
+}
+
+/* Checks all nodes, and makes those that more than one run needs. */
 static enum status restore_nodes(struct restoring *r)
 {
     const struct nfa_tables *t = r->t;
-    struct match_graph *g = &r->n->graph;
     for (uint32_t i = 0; i < t->n_nodes; i++) {
         const int64_t event = t->node_event[i];
         const int64_t parent = t->node_parent[i];
@@ -37,19 +70,23 @@ static enum status restore_nodes(struct restoring *r)
         }
         const uint32_t stage = t->node_stage[i];
         r->highest_stage[i] = parent >= 0 && r->highest_stage[parent] > stage ? r->highest_stage[parent] : stage;
-        if (node_new(g, t->events[event], t->node_order[i], stage, (uint32_t)(parent + 1)) == 0) {
+    }
+    count_uses(r);
+    for (uint32_t i = 0; i < t->n_nodes; i++) {
+        const int64_t parent = t->node_parent[i];
+        if ((parent >= 0 && made(r, parent) == 0) || ((parent >= 0 || r->uses[i] > 1) && made(r, i) == 0)) {
             return STATUS_NO_MEMORY;
         }
     }
     return STATUS_OK;
 }
 
-static enum status open_keyed(struct restoring *r, uint32_t pattern, uint32_t node, uint32_t *id)
+static enum status open_keyed(struct restoring *r, uint32_t pattern, int64_t node, uint32_t *id)
 {
     struct nfa *n = r->n;
     struct keyspace *space = &n->keyspaces[n->plan->patterns[pattern].keyspace];
     uint32_t slot = 0;
-    const enum status st = keyspace_slot(space, n->events, n->graph.nodes[node].event, true, &slot);
+    const enum status st = keyspace_slot(space, n->events, r->t->events[r->t->node_event[node]], true, &slot);
     if (st != STATUS_OK) {
         return st;
     }
@@ -62,18 +99,17 @@ static enum status open_keyed(struct restoring *r, uint32_t pattern, uint32_t no
     return nfa_open_keyed(n, pattern, slot, id);
 }
 
-/* The id of a node that the pattern may hold, from its number; 0: it may not. */
-static uint32_t node_of(const struct restoring *r, const struct pattern *p, int64_t number)
+static bool may_hold(const struct restoring *r, const struct pattern *p, int64_t node)
 {
-    return number >= 0 && number < r->t->n_nodes && r->highest_stage[number] < p->n_stages ? (uint32_t)number + 1 : 0;
+    return node >= 0 && node < r->t->n_nodes && r->highest_stage[node] < p->n_stages;
 }
 
 static enum status read_run(struct restoring *r, const struct pattern *p)
 {
     const struct nfa_tables *t = r->t;
     const uint32_t at = r->next_run++;
-    r->run->node = node_of(r, p, t->run_node[at]);
-    if (r->run->node == 0 || t->run_state[at] >= p->n_states) {
+    const int64_t node = t->run_node[at];
+    if (!may_hold(r, p, node) || t->run_state[at] >= p->n_states) {
         return refuse(r, "a run refers to a node, stage or state that is not there");
     }
     r->run->start_time = t->run_start_time[at];
@@ -84,17 +120,46 @@ static enum status read_run(struct restoring *r, const struct pattern *p)
     if (kind != STATE_NORMAL && kind != STATE_PENDING) {
         return refuse(r, "a run is in a state that no run waits in");
     }
+    const bool alone = r->ids[node] == 0 && t->node_order[node] == r->run->start_order && t->run_previous_time[at] == r->run->start_time;
+    if (alone && p->n_registers == 0 && p->strategy != STRATEGY_STRICT) {
+        r->run->only = t->events[t->node_event[node]];
+        r->run->node = SINGLE | t->node_stage[node];
+    } else if ((r->run->node = made(r, node)) == 0) {
+        return STATUS_NO_MEMORY;
+    }
     if (p->n_registers > t->n_registers - r->next_register) {
         return refuse(r, "a run has no registers");
     }
     for (uint32_t slot = 0; slot < p->n_registers; slot++) {
-        const uint64_t value = t->registers[r->next_register++]; /* a node's number + 1 is its id */
-        if (plan_register_is_node(r->n->plan, p, slot) && value > t->n_nodes) {
-            return refuse(r, "a register refers to a node that is not there");
+        uint64_t value = t->registers[r->next_register++];
+        if (value != 0 && plan_register_is_node(r->n->plan, p, slot)) {
+            if (value > t->n_nodes) {
+                return refuse(r, "a register refers to a node that is not there");
+            }
+            value = made(r, (int64_t)value - 1);
+            if (value == 0) {
+                return STATUS_NO_MEMORY;
+            }
         }
         r->run->registers[slot] = value;
     }
     return STATUS_OK;
+}
+
+/* Room for all that a keyed state holds; it has just been opened. */
+static enum status reserve_keyed(struct nfa *n, uint32_t id, uint32_t n_runs, uint32_t n_matches)
+{
+    struct keyed *k = &n->keyed[id];
+    const size_t size = run_size(n, k->pattern);
+    if (n_runs > 0) {
+        k->runs = arena_alloc(n->arena, n_runs * size);
+        k->runs_capacity = k->runs == NULL ? 0 : n_runs;
+    }
+    if (n_matches > 0) {
+        k->held = arena_alloc(n->arena, n_matches * sizeof *k->held);
+        k->held_capacity = k->held == NULL ? 0 : n_matches;
+    }
+    return k->runs_capacity < n_runs || k->held_capacity < n_matches ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
 static enum status restore_keyed(struct restoring *r, uint32_t at)
@@ -111,47 +176,44 @@ static enum status restore_keyed(struct restoring *r, uint32_t at)
         return refuse(r, "a keyed state lacks records");
     }
     const struct pattern *p = &n->plan->patterns[pattern];
+    const int64_t first = n_runs > 0 ? t->run_node[r->next_run] : t->match_node[r->next_match];
+    if (!may_hold(r, p, first)) {
+        return refuse(r, "what a keyed state holds first refers to a node or stage that is not there");
+    }
     uint32_t id = 0;
-    bool opened = false;
+    enum status st = open_keyed(r, pattern, first, &id);
+    if (st == STATUS_OK) {
+        st = reserve_keyed(n, id, n_runs, n_matches);
+    }
     uint64_t order = 0;
-    for (uint32_t i = 0; i < n_runs; i++) {
-        enum status st = read_run(r, p);
+    for (uint32_t i = 0; i < n_runs && st == STATUS_OK; i++) {
+        st = read_run(r, p);
         if (st == STATUS_OK && r->run->start_order < order) {
             st = refuse(r, "the runs of a key are out of order");
         }
         order = r->run->start_order;
-        if (st == STATUS_OK && !opened) {
-            st = open_keyed(r, pattern, r->run->node, &id);
-            opened = true;
-        }
         if (st == STATUS_OK) {
             st = nfa_restore_run(n, id, r->run);
         }
-        if (st != STATUS_OK) {
-            return st;
-        }
     }
-    for (uint32_t i = 0; i < n_matches; i++) {
+    for (uint32_t i = 0; i < n_matches && st == STATUS_OK; i++) {
         const uint32_t held = r->next_match++;
-        const uint32_t node = node_of(r, p, t->match_node[held]);
-        enum status st = node == 0 ? refuse(r, "a held match refers to a node or stage that is not there") : STATUS_OK;
-        if (st == STATUS_OK && !opened) {
-            st = open_keyed(r, pattern, node, &id);
-            opened = true;
+        if (!may_hold(r, p, t->match_node[held])) {
+            return refuse(r, "a held match refers to a node or stage that is not there");
         }
-        if (st == STATUS_OK) {
-            st = nfa_restore_held(n, id, (struct completed){t->match_start_order[held], t->match_start_time[held], node});
-        }
-        if (st != STATUS_OK) {
-            return st;
-        }
+        const uint32_t node = made(r, t->match_node[held]);
+        st = node == 0 ? STATUS_NO_MEMORY
+                       : nfa_restore_held(n, id, (struct completed){t->match_start_order[held], t->match_start_time[held], node});
+    }
+    if (st != STATUS_OK) {
+        return st;
     }
     if (p->strategy == STRATEGY_STRICT) {
-        const enum status st = nfa_strict_adopt(n, id);
+        st = nfa_strict_adopt(n, id);
         return st == STATUS_BAD_SNAPSHOT ? refuse(r, "the runs of a key are not those of a strict sequence") : st;
     }
     n->keyed[id].last_time = t->keyed_last_time[at];
-    const enum status st = nfa_settle(n, id);
+    st = nfa_settle(n, id);
     n->keyed[id].overdue_after = t->keyed_overdue_after[at];
     return st;
 }
@@ -191,21 +253,42 @@ static enum status restore_all(struct restoring *r)
     if (st == STATUS_OK && (r->next_run != t->n_runs || r->next_match != t->n_matches || r->next_register != t->n_registers)) {
         st = refuse(r, "records that belong to no key");
     }
-    for (uint32_t id = 1; id <= t->n_nodes && st == STATUS_OK; id++) {
-        node_release(&r->n->graph, id); /* held by runs now, or by nobody */
+    for (uint32_t i = 0; i < t->n_nodes && st == STATUS_OK; i++) {
+        node_release(&r->n->graph, r->ids[i]); /* held by runs now, or by nobody */
     }
     return st == STATUS_OK ? restore_lags(r) : st;
+}
+
+/* Room for all keyed states and keys at once. */
+static enum status reserve_all(struct nfa *n, const struct nfa_tables *t)
+{
+    void *keyed = n->keyed;
+    enum status st = arena_reserve(n->arena, &keyed, &n->keyed_capacity, t->n_keyed, sizeof *n->keyed);
+    n->keyed = keyed;
+    if (st == STATUS_OK) {
+        st = timers_reserve_owners(&n->timers, t->n_keyed);
+    }
+    return st;
 }
 
 enum status nfa_restore(struct nfa *n, const struct nfa_tables *t, const char **reason)
 {
     struct restoring r = {.n = n, .t = t};
-    const size_t stages = (size_t)t->n_nodes * sizeof *r.highest_stage;
+    const size_t size = (size_t)t->n_nodes * sizeof(uint32_t);
     ASSERT(n->graph.n_nodes == 1);
-    r.highest_stage = arena_alloc(n->arena, stages);
+    r.highest_stage = arena_alloc(n->arena, size);
+    r.uses = arena_alloc(n->arena, size);
+    r.ids = arena_alloc(n->arena, size);
     r.run = arena_alloc(n->arena, n->largest_run);
-    const enum status st = r.highest_stage == NULL || r.run == NULL ? STATUS_NO_MEMORY : restore_all(&r);
-    arena_free(n->arena, r.highest_stage, stages);
+    enum status st = r.highest_stage == NULL || r.uses == NULL || r.ids == NULL || r.run == NULL ? STATUS_NO_MEMORY : reserve_all(n, t);
+    if (st == STATUS_OK) {
+        memset(r.uses, 0, size);
+        memset(r.ids, 0, size);
+        st = restore_all(&r);
+    }
+    arena_free(n->arena, r.highest_stage, size);
+    arena_free(n->arena, r.uses, size);
+    arena_free(n->arena, r.ids, size);
     arena_free(n->arena, r.run, n->largest_run);
     *reason = r.reason;
     return st;

@@ -29,6 +29,29 @@ void records_free(struct records *r)
     memset(r, 0, sizeof *r);
 }
 
+enum status records_reserve(struct records *r, uint64_t n_keyed, uint64_t n_nodes, uint64_t n_runs, uint64_t n_matches)
+{
+    void *keyed = r->keyed;
+    void *nodes = r->nodes;
+    void *runs = r->runs;
+    void *matches = r->matches;
+    enum status st = arena_reserve(r->arena, &keyed, &r->keyed_capacity, n_keyed, sizeof *r->keyed);
+    r->keyed = keyed;
+    if (st == STATUS_OK) {
+        st = arena_reserve(r->arena, &nodes, &r->nodes_capacity, n_nodes, sizeof *r->nodes);
+        r->nodes = nodes;
+    }
+    if (st == STATUS_OK) {
+        st = arena_reserve(r->arena, &runs, &r->runs_capacity, n_runs, sizeof *r->runs);
+        r->runs = runs;
+    }
+    if (st == STATUS_OK) {
+        st = arena_reserve(r->arena, &matches, &r->matches_capacity, n_matches, sizeof *r->matches);
+        r->matches = matches;
+    }
+    return st;
+}
+
 static enum status reserve_ranks(struct records *r, uint64_t n)
 {
     void *ranks = r->ranks;
@@ -214,7 +237,13 @@ static enum status arrange_lags(struct arranging *a)
 static enum status arrange_all(struct arranging *a)
 {
     struct records *r = a->r;
+    const uint32_t n_refs = r->n_nodes + r->n_lags + r->n_waiting;
     enum status st = reserve_ranks(r, r->n_keyed > r->n_lags ? r->n_keyed : r->n_lags);
+    void *events = r->events;
+    if (st == STATUS_OK && n_refs >= r->n_nodes) {
+        st = arena_reserve(r->arena, &events, &r->events_capacity, n_refs, sizeof *r->events);
+        r->events = events;
+    }
     if (st != STATUS_OK) {
         return st;
     }

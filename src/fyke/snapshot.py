@@ -126,15 +126,23 @@ def sections_of(plan: Plan, records: Records, numbers: dict[str, Any], position:
     return sections
 
 
+def _met(events: Events) -> list[int]:
+    """The segments of events, in the order in which they appear. O(n)."""
+    segment = events["segment"]
+    first = np.full(int(segment.max()) + 1 if len(segment) else 0, len(segment))
+    first[segment[::-1]] = np.arange(len(segment) - 1, -1, -1)
+    order = np.argsort(first, kind="stable")
+    return order[: np.count_nonzero(first < len(segment))].tolist()  # type: ignore[no-any-return]
+
+
 def _groups(segments: Mapping[int, Segment], events: Events) -> list[npt.NDArray[np.int64]]:
     """The places of the events that have payloads of one kind, kinds in the order in which they appear."""
-    firsts: dict[Any, list[int]] = {}
-    used, first = np.unique(events["segment"], return_index=True)
-    for segment in used[np.argsort(first)].tolist():
-        firsts.setdefault(Payloads.kind(segments[segment].source), []).append(segment)
-    if len(firsts) == 1:
+    of_kind: dict[Any, list[int]] = {}
+    for segment in _met(events):
+        of_kind.setdefault(Payloads.kind(segments[segment].source), []).append(segment)
+    if len(of_kind) == 1:
         return [np.arange(len(events))]
-    return [np.flatnonzero(np.isin(events["segment"], own)) for own in firsts.values()]
+    return [np.flatnonzero(np.isin(events["segment"], own)) for own in of_kind.values()]
 
 
 def _event_sections(
@@ -142,11 +150,13 @@ def _event_sections(
 ) -> dict[str, pa.RecordBatch]:
     own = events[places]
     # Segments in the order in which they are met: dictionaries of Arrow are joined in it.
-    ids, first, which = np.unique(own["segment"], return_index=True, return_inverse=True)
-    met = np.argsort(first)
-    by_segment = np.argsort(np.argsort(met)[which.reshape(-1)], kind="stable")
-    rows = np.split(own["row"][by_segment], np.cumsum(np.bincount(which.reshape(-1))[met])[:-1])
-    parts = [(segments[id], part) for id, part in zip(ids[met].tolist(), rows, strict=True)]
+    met = _met(own)
+    rank = np.zeros(max(met) + 1, np.uint16 if len(met) < 2**16 else np.uint32)
+    rank[met] = np.arange(len(met))
+    which = rank[own["segment"]]
+    by_segment = np.argsort(which, kind="stable")  # by digits, where they are two bytes
+    rows = np.split(own["row"][by_segment], np.cumsum(np.bincount(which))[:-1])
+    parts = [(segments[id], part) for id, part in zip(met, rows, strict=True)]
     back = np.empty(len(own), np.int64)
     back[by_segment] = np.arange(len(own))
     order = pa.array(back)
