@@ -21,6 +21,10 @@ cdef object _held_in_order(RawResults found):
     return found
 
 
+cdef uint64_t FREEZE_STEP = 8192  # things that a push collects for a freeze: a few milliseconds
+cdef uint64_t ALL = 0xFFFFFFFFFFFFFFFF
+
+
 cdef class Core:
     """The engine proper. Not thread-safe: a second thread that enters gets an error, not a race.
 
@@ -60,6 +64,7 @@ cdef class Core:
     cdef uint64_t pinned_after_compaction
     cdef uint64_t segments_after_compaction
     cdef readonly uint64_t compactions
+    cdef Records freezing
 
     def __cinit__(self, bytes tables, tuple callables, tuple stage_names, view, payloads, int64_t out_of_order, dict options):
         cdef const char *reason = NULL
@@ -241,7 +246,9 @@ cdef class Core:
             self._fail(st, found)
         if self.store.n_dead:
             self._sweep()
-        if (self.pinned_rows > 2 * self.pinned_after_compaction and self.pinned_rows > 4 * self.store.live) or (
+        if self.freezing is not None:
+            self._collect_some(FREEZE_STEP)  # what it has not yet refers to segments where they are: no compaction meanwhile
+        elif (self.pinned_rows > 2 * self.pinned_after_compaction and self.pinned_rows > 4 * self.store.live) or (
             <uint64_t> len(self.segments) > 2 * self.segments_after_compaction
             and <uint64_t> len(self.segments) > 4 + self.store.live // 1024
         ):
@@ -344,6 +351,7 @@ cdef class Core:
         """Gather the rows that are still referred to into as few segments as there are kinds of payload."""
         self._enter()
         try:
+            self._collect_some(ALL)
             self._compact()
         finally:
             self.busy = False
@@ -493,6 +501,77 @@ cdef class Core:
         finally:
             self.busy = False
 
+    def freeze(self, bint track):
+        """(Records that begin to show the state of now, numbers by name): pushes complete them, or collect.
+
+        track: changes are tracked from now on, as changes() tells them.
+        """
+        cdef Records found
+        cdef status st
+        self._enter()
+        try:
+            self._collect_some(ALL)
+            found = self._records()
+            st = nfa_freeze(&self.nfa, &found.records, track)
+            if st:
+                raise MemoryError
+            found.complete = False
+            self.freezing = found
+            return found, self._numbers()
+        finally:
+            self.busy = False
+
+    def collect(self, budget=None):
+        """Copy up to so many things more of what a freeze does not have yet. Returns whether it has all."""
+        self._enter()
+        try:
+            return self._collect_some(ALL if budget is None else <uint64_t> budget)
+        finally:
+            self.busy = False
+
+    cdef bint _collect_some(self, uint64_t budget) except -1:
+        cdef status st
+        cdef uint8_t complete = 1
+        if self.freezing is None:
+            return True
+        with nogil:
+            st = nfa_collect_some(&self.nfa, budget, &complete)
+        if st:
+            self.stopped = "out of memory"
+            raise MemoryError(self.stopped)
+        if complete:
+            self.freezing.complete = True
+            self.freezing = None
+        return complete != 0
+
+    def register_kinds(self):
+        """Per pattern, whether each register of its runs holds a node."""
+        cdef uint32_t p, slot
+        return [[bool(plan_register_is_node(&self.plan, &self.plan.patterns[p], slot)) for slot in range(self.plan.patterns[p].n_registers)]
+                for p in range(self.plan.n_patterns)]
+
+    def changes(self):
+        """What has changed since the last checkpoint: (records, numbers, births of what is gone, (keyspaces, positions) of lags gone)."""
+        cdef Records found
+        cdef changes *c
+        cdef uint32_t i
+        self._enter()
+        try:
+            self._collect_some(ALL)
+            c = self.nfa.changes
+            if c == NULL or not c.tracking:
+                raise StateError("changes are not tracked: take a snapshot with base=True first")
+            found = self._records()
+            if nfa_collect_changes(&self.nfa, &found.records):
+                raise MemoryError
+            gone = np.array([c.gone[i] for i in range(c.n_gone)], np.uint64)
+            keyspaces = np.array([c.gone_lags[i].keyspace for i in range(c.n_gone_lags)], np.uint32)
+            positions = np.array([c.gone_lags[i].position for i in range(c.n_gone_lags)], np.uint64)
+            nfa_changes_taken(&self.nfa)
+            return found, self._numbers(), gone, (keyspaces, positions)
+        finally:
+            self.busy = False
+
     cdef dict _numbers(self):
         return {
             "watermark": [self.mark.out_of_order, self.mark.highest, self.mark.current], "order": self.nfa.order, "now": self.nfa.now,
@@ -521,6 +600,7 @@ cdef class Core:
         for i in range(n):
             r.waiting[i] = self.reorder.items[self.reorder.head + i].event
         found.owner = self
+        found.complete = True
         found.segments = dict(self.segments)
         rows = np.zeros(self.store.n_segments, np.uint32)
         for id, batch in self.segments.items():

@@ -246,6 +246,7 @@ cdef extern from "records.h" nogil:
         int64_t *keyed_last_time
         uint64_t *keyed_overdue_after
         uint64_t *keyed_birth
+        uint32_t *keyed_nodes
         uint32_t *lag_keyspace
         int64_t *lag_event
         int64_t *lag_time
@@ -307,6 +308,7 @@ cdef extern from "nfa.h" nogil:
         results results
         nfa_counters counters
         failure failure
+        changes *changes
         python_condition callback
         void *callback_context
         keyed *keyed
@@ -358,5 +360,19 @@ cdef extern from "nfa.h" nogil:
         uint32_t n_lags
         uint32_t n_events
         uint64_t n_registers
+    cdef struct gone_lag:
+        uint64_t position
+        uint32_t keyspace
+    cdef struct changes:
+        bint tracking
+        uint64_t *gone
+        uint32_t n_gone
+        gone_lag *gone_lags
+        uint32_t n_gone_lags
+        records *frozen
     status nfa_collect(const nfa *n, records *r)
+    status nfa_freeze(nfa *n, records *r, bint track)
+    status nfa_collect_some(nfa *n, uint64_t budget, uint8_t *complete)
+    status nfa_collect_changes(nfa *n, records *r)
+    void nfa_changes_taken(nfa *n)
     status nfa_restore(nfa *n, const nfa_tables *t, const char **reason)

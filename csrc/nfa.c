@@ -97,6 +97,7 @@ void nfa_free(struct nfa *n)
     }
     struct arena *a = n->arena;
     const struct plan *plan = n->plan;
+    nfa_changes_free(n);
     for (uint32_t i = 0; i < n->n_keyed; i++) {
         struct keyed *k = &n->keyed[i];
         arena_free(a, k->runs, k->runs_capacity * run_size(n, k->pattern));
@@ -202,6 +203,9 @@ void nfa_close_keyed(struct nfa *n, uint32_t id)
 {
     struct keyed *k = &n->keyed[id];
     struct keyspace *space = &n->keyspaces[n->plan->patterns[k->pattern].keyspace];
+    if (UNLIKELY(n->changes != NULL)) {
+        nfa_gone(n, CHANGED_KEYED, id, k->birth);
+    }
     timers_cancel(&n->timers, id);
     arena_free(n->arena, k->runs, k->runs_capacity * run_size(n, k->pattern));
     arena_free(n->arena, k->held, k->held_capacity * sizeof *k->held);

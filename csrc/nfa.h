@@ -11,6 +11,7 @@
 #ifndef FYKE_NFA_H
 #define FYKE_NFA_H
 
+#include "changes.h"
 #include "keyspace.h"
 #include "match_graph.h"
 #include "plan.h"
@@ -139,6 +140,29 @@ struct lag {
     bool all_keyed;     /* the chunk's keys are known not to be null; never where keys expire */
 };
 
+/* Changes since a checkpoint, and a freeze under way (nfa_changes.c). Sets: keyed states, strict records, lags of each keyspace. */
+enum { CHANGED_KEYED = 0, CHANGED_STRICT = 1, CHANGED_LAGS = 2 };
+
+struct gone_lag {
+    uint64_t position;
+    uint32_t keyspace;
+};
+
+struct changes {
+    struct change_set *sets;
+    bool tracking;
+    uint64_t births; /* at the last checkpoint: what has been born since is not in it */
+    uint64_t *gone;  /* births of what is in the last checkpoint and no longer there */
+    uint32_t n_gone, gone_capacity;
+    struct gone_lag *gone_lags;
+    uint32_t n_gone_lags, gone_lags_capacity;
+    uint64_t **positions; /* per keyspace and slot: of the key's latest event in the last checkpoint, or NO_POSITION */
+    uint32_t *positions_capacity;
+    struct records *frozen; /* NULL: no freeze is being collected */
+    uint64_t frozen_births;
+    bool begins; /* the freeze is the checkpoint that changes are told from */
+};
+
 struct nfa_options {
     uint32_t timeouts; /* report runs that time out */
     uint32_t max_partials_policy;
@@ -180,6 +204,7 @@ struct nfa {
     struct nfa_options options;
     struct nfa_counters counters;
     struct failure failure;
+    struct changes *changes; /* NULL: nobody asks for them */
     python_condition callback;
     void *callback_context;
 
@@ -462,6 +487,28 @@ MUST_CHECK enum status nfa_restore_last(struct nfa *n, uint32_t keyspace, uint32
 /* Sets the timer of a keyed state from its runs; frees it if it is empty. */
 MUST_CHECK enum status nfa_settle(struct nfa *n, uint32_t id);
 
+static inline bool keyed_holds(const struct keyed *k)
+{
+    return k->n_runs > 0 || k->n_held > 0;
+}
+
+/* nfa_changes.c: begins to collect the state of now into r, which nfa_collect_some completes; `track`: and to track changes since. */
+MUST_CHECK enum status nfa_freeze(struct nfa *n, struct records *r, bool track);
+/* Collects up to `budget` things more. */
+MUST_CHECK enum status nfa_collect_some(struct nfa *n, uint64_t budget, uint8_t *complete);
+/* What has changed since the last checkpoint; changes->gone and gone_lags say what is no longer there. Then nfa_changes_taken. */
+MUST_CHECK enum status nfa_collect_changes(struct nfa *n, struct records *r);
+void nfa_changes_taken(struct nfa *n);
+void nfa_changes_free(struct nfa *n);
+MUST_CHECK enum status nfa_change(struct nfa *n, uint32_t set, uint32_t id);
+void nfa_gone(struct nfa *n, uint32_t set, uint32_t id, uint64_t birth);
+
+/* To be called before anything about the thing changes. */
+MUST_CHECK static inline enum status nfa_touch(struct nfa *n, uint32_t set, uint32_t id)
+{
+    return LIKELY(n->changes == NULL) ? STATUS_OK : nfa_change(n, set, id);
+}
+
 /* The tables of a snapshot, as docs/formats.md has them, columns side by side; `events`: the events by number, in open segments. */
 struct nfa_tables {
     const int64_t *node_event, *node_parent;
@@ -491,6 +538,7 @@ MUST_CHECK enum status nfa_restore(struct nfa *n, const struct nfa_tables *t, co
 MUST_CHECK enum status nfa_collect(const struct nfa *n, struct records *r);
 MUST_CHECK enum status nfa_collect_keyed(const struct nfa *n, struct records *r, uint32_t id);
 MUST_CHECK enum status nfa_collect_strict(const struct nfa *n, struct records *r, uint32_t id);
+MUST_CHECK enum status nfa_collect_lag(const struct nfa *n, struct records *r, uint32_t keyspace, uint32_t slot);
 /* The invariants in words; NULL if they hold. Walks everything. */
 const char *nfa_check(const struct nfa *n);
 

@@ -87,6 +87,10 @@ static enum status bound_memory(struct nfa *n, uint32_t pattern, struct holder h
         if (runs_of(n, victim) == 0) {
             break;
         }
+        const enum status touched = nfa_touch(n, victim.strict ? CHANGED_STRICT : CHANGED_KEYED, victim.id);
+        if (touched != STATUS_OK) {
+            return touched;
+        }
         drop_runs(n, victim, newest, 1);
         if (victim.strict != h.strict || victim.id != h.id) {
             const enum status st = victim.strict ? nfa_strict_settle(n, victim.id) : nfa_settle(n, victim.id);

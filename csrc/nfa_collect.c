@@ -188,21 +188,27 @@ enum status nfa_collect_strict(const struct nfa *n, struct records *r, uint32_t 
 
 /* ------------------------------------------------------------------ the whole */
 
+enum status nfa_collect_lag(const struct nfa *n, struct records *r, uint32_t keyspace, uint32_t slot)
+{
+    const struct key_slot *s = &n->keyspaces[keyspace].slots[slot];
+    struct record_lag *x = records_append_lag(r);
+    if (x == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    *x = (struct record_lag){.time = s->last_time, .position = event_position(n->events, s->last), .event = s->last, .keyspace = keyspace};
+    return STATUS_OK;
+}
+
 static enum status collect_lags(const struct nfa *n, struct records *r, uint32_t keyspace)
 {
     const struct keyspace *space = &n->keyspaces[keyspace];
-    for (uint32_t i = 0; i < space->table_size; i++) {
-        const struct key_slot *s = space->table[i] == 0 ? NULL : &space->slots[space->table[i] - 1];
-        if (s == NULL || s->last.segment == NO_SEGMENT) {
-            continue;
+    enum status st = STATUS_OK;
+    for (uint32_t i = 0; i < space->table_size && st == STATUS_OK; i++) {
+        if (space->table[i] != 0 && space->slots[space->table[i] - 1].last.segment != NO_SEGMENT) {
+            st = nfa_collect_lag(n, r, keyspace, space->table[i] - 1);
         }
-        struct record_lag *x = records_append_lag(r);
-        if (x == NULL) {
-            return STATUS_NO_MEMORY;
-        }
-        *x = (struct record_lag){.time = s->last_time, .position = event_position(n->events, s->last), .event = s->last, .keyspace = keyspace};
     }
-    return STATUS_OK;
+    return st;
 }
 
 enum status nfa_collect(const struct nfa *n, struct records *r)
@@ -210,7 +216,7 @@ enum status nfa_collect(const struct nfa *n, struct records *r)
     const uint64_t n_runs = n->n_runs + n->strict.n_runs;
     enum status st = records_reserve(r, (uint64_t)n->n_keyed_live + n->strict.n_live, n->graph.n_live + n->n_single, n_runs, n->n_held);
     for (uint32_t i = 0; i < n->n_keyed && st == STATUS_OK; i++) {
-        if (n->keyed[i].runs != NULL || n->keyed[i].held != NULL) {
+        if (keyed_holds(&n->keyed[i])) {
             st = nfa_collect_keyed(n, r, i);
         }
     }

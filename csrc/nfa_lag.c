@@ -126,6 +126,10 @@ enum status nfa_fire_lags(struct nfa *n, uint32_t index, event_time_t time)
         if (due <= time) {
             timers_cancel(t, slot);
             n->counters.expired_keys++;
+            const enum status st = nfa_touch(n, CHANGED_LAGS + index, slot);
+            if (st != STATUS_OK) {
+                return st;
+            }
             forget_last(n, &n->keyspaces[index], slot);
         } else {
             const enum status st = timers_set(t, slot, due, 0);
@@ -283,6 +287,10 @@ static enum status remember_all(struct nfa *n, uint32_t index, const struct wait
         *nulls |= take_values(n, &n->lags[index], has_key ? &space->slots[slots[i]] : NULL, i);
         previous[i].segment = NO_SEGMENT;
         if (has_key) {
+            st = nfa_touch(n, CHANGED_LAGS + index, slots[i]);
+            if (st != STATUS_OK) {
+                return st;
+            }
             event_retain(n->events, rows[i].event.segment);
             st = remember(n, index, slots[i], rows[i].time, rows[i].event, &previous[i]);
         }
@@ -296,7 +304,7 @@ static enum status remember_all(struct nfa *n, uint32_t index, const struct wait
 static bool is_plain(const struct nfa *n, uint32_t index, const struct waiting *rows)
 {
     const struct lag *lag = &n->lags[index];
-    return n->in_place && lag->all_keyed && lag->n_columns == 1 &&
+    return n->in_place && lag->all_keyed && lag->n_columns == 1 && n->changes == NULL &&
            n->events->segments[rows[0].event.segment].columns[lag->columns[0]].valid == NULL;
 }
 

@@ -26,8 +26,11 @@ static bool can_start(const struct nfa *n, const struct pattern *p)
 static inline enum status step_keyed(struct nfa *n, const struct pattern *p, uint32_t id)
 {
     struct keyed *k = &n->keyed[id];
+    enum status st = nfa_touch(n, CHANGED_KEYED, id);
     k->last_time = n->now;
-    enum status st = nfa_step_key(n, k);
+    if (LIKELY(st == STATUS_OK)) {
+        st = nfa_step_key(n, k);
+    }
     if (st == STATUS_OK && (n->n_done > 0 || k->n_held > 0)) {
         const struct results before = n->results;
         st = nfa_emit(n, k, CAUSE_EVENT, nfa_position(n), n->now);

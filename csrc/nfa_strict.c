@@ -137,6 +137,9 @@ static void close_record(struct nfa *n, uint32_t id)
     const struct strict_key *k = strict_at(&n->strict, id);
     struct keyspace *space = space_of(n, k->pattern);
     const uint32_t slot = k->slot;
+    if (UNLIKELY(n->changes != NULL)) {
+        nfa_gone(n, CHANGED_STRICT, id, k->birth);
+    }
     timers_cancel(&n->strict_timers, id);
     n->heads[k->pattern][slot] = 0;
     strict_close(&n->strict, id);
@@ -271,6 +274,10 @@ static inline enum status step(struct nfa *n, uint32_t pattern, const struct seq
     if (head == 0 && bits == 0) {
         return STATUS_OK;
     }
+    st = nfa_touch(n, CHANGED_STRICT, id);
+    if (UNLIKELY(st != STATUS_OK)) {
+        return st;
+    }
     strict_step(&n->strict, strict_at(&n->strict, id), bits, n->event);
     if (UNLIKELY(n->bounded)) {
         st = nfa_bound(n, pattern, id);
@@ -401,7 +408,7 @@ enum status nfa_strict_single(struct nfa *n, const struct waiting *rows, uint32_
     const struct sequence *q = &n->sequences[0];
     const uint32_t *slots = n->chunk_slots + (size_t)n->plan->patterns[0].keyspace * VM_BLOCK;
     const struct lag *lag = &n->lags[n->plan->patterns[0].keyspace];
-    const bool plain = n->in_place && lag->all_keyed && !q->waits && !n->bounded && q->decision.adjacent != 0;
+    const bool plain = n->in_place && lag->all_keyed && !q->waits && !n->bounded && q->decision.adjacent != 0 && n->changes == NULL;
     return plain ? plain_single(n, rows, n_rows, slots) : careful_single(n, rows, n_rows, slots);
 }
 
@@ -416,6 +423,10 @@ enum status nfa_strict_fire(struct nfa *n, uint32_t id, event_time_t deadline)
     const uint32_t cause = overdue ? CAUSE_AFTER : CAUSE_TIME;
     const uint64_t cause_value = overdue ? event_position(n->events, *strict_event(k, 0)) : (uint64_t)deadline;
     uint32_t bits = k->bits;
+    const enum status st = nfa_touch(n, CHANGED_STRICT, id);
+    if (st != STATUS_OK) {
+        return st;
+    }
     for (uint32_t bit = bits_length(bits); bit-- > 0;) {
         if (!((bits >> bit) & 1) || run_deadline(n, k, bit) > deadline) {
             continue;

@@ -85,7 +85,7 @@ static enum status fire_keyed(struct nfa *n, uint32_t id, event_time_t deadline)
     const uint32_t cause = overdue ? CAUSE_AFTER : CAUSE_TIME;
     const uint64_t cause_value = overdue ? k->overdue_after : (uint64_t)deadline;
     const struct results before = n->results;
-    enum status st = STATUS_OK;
+    enum status st = nfa_touch(n, CHANGED_KEYED, id);
     uint32_t kept = 0;
     n->n_done = 0;
     k->overdue_after = NO_POSITION;
@@ -151,8 +151,13 @@ enum status nfa_report_held(struct nfa *n)
 {
     for (uint32_t i = 0; i < n->n_keyed; i++) {
         struct keyed *k = &n->keyed[i];
-        if (k->runs == NULL && k->held == NULL) {
+        if (k->n_held == 0) {
             continue;
+        }
+        const enum status touched = nfa_touch(n, CHANGED_KEYED, i);
+        if (touched != STATUS_OK) {
+            n->failure.status = touched;
+            return touched;
         }
         for (uint32_t j = 0; j < k->n_held; j++) {
             const enum status st = nfa_report(n, k, RESULT_HELD, k->held[j].node, CAUSE_END, 0, TIME_MAX);
@@ -164,6 +169,9 @@ enum status nfa_report_held(struct nfa *n)
         }
         n->n_held -= k->n_held;
         k->n_held = 0;
+        if (k->n_runs == 0) {
+            nfa_close_keyed(n, i);
+        }
     }
     return STATUS_OK;
 }

@@ -174,6 +174,7 @@ static enum status arrange_keyed(struct arranging *a, const struct record_keyed 
     c->keyed_matches[a->keyed] = k->n_matches;
     c->keyed_last_time[a->keyed] = k->last_time;
     c->keyed_overdue_after[a->keyed] = k->overdue_after;
+    c->keyed_nodes[a->keyed] = k->n_nodes;
     c->keyed_birth[a->keyed++] = k->birth;
     for (uint32_t i = 0; i < k->n_nodes; i++) {
         const struct record_node *x = &r->nodes[k->first_node + i];

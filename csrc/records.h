@@ -94,6 +94,7 @@ struct record_columns {
     uint32_t *keyed_pattern, *keyed_runs, *keyed_matches;
     int64_t *keyed_last_time;
     uint64_t *keyed_overdue_after, *keyed_birth;
+    uint32_t *keyed_nodes;
     uint32_t *lag_keyspace;
     int64_t *lag_event, *lag_time;
     int64_t *waiting;

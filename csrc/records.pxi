@@ -19,6 +19,7 @@ cdef class Records:
     cdef readonly dict segments  # by their number in `events`
     cdef object rows             # of each of the store's segments
     cdef object owner            # the plan is its
+    cdef readonly bint complete  # all is collected: nothing of the engine is needed any more
 
     def __cinit__(self):
         arena_init(&self.arena)
@@ -28,16 +29,21 @@ cdef class Records:
         arena_free_all(&self.arena)
 
     def tables(self):
-        """(columns by table and name, events as an array of segment and row, births): numbered in an order that the state determines."""
+        """(columns by table and name, events as an array of segment and row, births and numbers of nodes of the keyed states).
+
+        All is numbered in an order that the state determines.
+        """
         cdef records *r = &self.records
         cdef record_columns c
         cdef status st
+        if not self.complete:
+            raise FykeError("the freeze is still being collected")
         cdef uint32_t n_segments = <uint32_t> len(self.rows)
         cdef const uint32_t *rows = <const uint32_t *> address_of(self.rows)
         sizes = {"nodes": r.n_nodes, "runs": r.n_runs, "held": r.n_matches, "keyed": r.n_keyed, "lags": r.n_lags,
                  "waiting": r.n_waiting, "registers": r.n_registers}
         found = {table: {name: np.empty(sizes[table], type_) for name, type_ in columns} for table, columns in _RECORD_COLUMNS.items()}
-        births = np.empty(r.n_keyed, np.uint64)
+        births, n_nodes = np.empty(r.n_keyed, np.uint64), np.empty(r.n_keyed, np.uint32)
         nodes, runs, held, keyed, lags = (found[name] for name in ("nodes", "runs", "held", "keyed", "lags"))
         c.node_event = <int64_t *> address_of(nodes["event"])
         c.node_parent = <int64_t *> address_of(nodes["parent"])
@@ -57,6 +63,7 @@ cdef class Records:
         c.keyed_last_time = <int64_t *> address_of(keyed["last_time"])
         c.keyed_overdue_after = <uint64_t *> address_of(keyed["overdue_after"])
         c.keyed_birth = <uint64_t *> address_of(births)
+        c.keyed_nodes = <uint32_t *> address_of(n_nodes)
         c.lag_keyspace = <uint32_t *> address_of(lags["keyspace"])
         c.lag_event = <int64_t *> address_of(lags["event"])
         c.lag_time = <int64_t *> address_of(lags["time"])
@@ -69,7 +76,7 @@ cdef class Records:
         events = np.empty(r.n_events, _EVENT_REF_DTYPE)
         if r.n_events:
             memcpy(<void *> address_of(events), r.events, r.n_events * sizeof(event_ref))
-        return found, events, births
+        return found, events, (births, n_nodes)
 
 
 

@@ -37,6 +37,8 @@ LAYERS = [
     ["columns"],
     ["match", "rowjson"],
     ["snapshot"],
+    ["deltas"],
+    ["frozen"],
     ["operators"],
     ["streams"],
     ["box", "intake", "outcome"],
@@ -142,7 +144,8 @@ def test_the_layer_test_would_notice():
 C_LAYERS = [
     ["base"],
     ["arena", "bytes", "ranks", "window_assign", "json_scan"],
-    ["event_store", "plan", "timers", "window_groups", "window_spec", "exact", "agg_log", "json_columns"],
+    ["event_store", "plan", "timers", "window_groups", "window_spec", "exact", "agg_log", "json_columns",
+     "changes"],
     ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "records", "results", "arrivals", "strict"],
     ["key_columns"],
     ["nfa", "join_interval", "join_asof", "join_latest", "join_panes", "sliding", "windows"],
@@ -155,7 +158,7 @@ C_PARTS = {
     **dict.fromkeys(
         [f"nfa_{part}" for part in ("rows", "dispatch", "lag", "time", "step", "strict", "emit", "bound")], "nfa"
     ),
-    **dict.fromkeys(["nfa_collect", "nfa_restore"], "nfa"),
+    **dict.fromkeys(["nfa_collect", "nfa_restore", "nfa_changes"], "nfa"),
     "predicate_thresholds": "predicate",
 }
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from fyke import agg, join, trigger
 from fyke.backtest import Backtest, backtest
+from fyke.deltas import merged
 from fyke.engine import Engine, Statistics
 from fyke.errors import (
     DataError,
@@ -20,6 +21,7 @@ from fyke.errors import (
 )
 from fyke.explain import diagram_mermaid, diagram_text
 from fyke.expr import Expr, call, col, func, lit, prev, ref
+from fyke.frozen import Frozen
 from fyke.graph import InputStatistics, StreamEngine, StreamStatistics
 from fyke.match import Event, Match, Matches, Results, Rows
 from fyke.outcome import Records, StreamResults
@@ -49,6 +51,7 @@ __all__ = [
     "Expr",
     "ExpressionError",
     "Field",
+    "Frozen",
     "FykeError",
     "InputStatistics",
     "KeyedStream",
@@ -95,6 +98,7 @@ __all__ = [
     "hopping",
     "join",
     "lit",
+    "merged",
     "prev",
     "ref",
     "replay",

@@ -14,15 +14,17 @@ import pyarrow as pa
 from fyke._core import Core, Segment, count_from, first_not_above
 from fyke.batches import Encoder, Payloads, RowView, arrow_batches, rows_of
 from fyke.compiler import compile_plan, outline
+from fyke.deltas import delta_sections, digest_of
 from fyke.duration import check_time, format_ns, to_ns
 from fyke.errors import DataError, DefinitionError, LimitError, SchemaError, SkipError, StateError
 from fyke.eventtime import watermark_ns
+from fyke.frozen import Frozen
 from fyke.graph import StreamEngine, Streams
 from fyke.match import Results
 from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
 from fyke.plan import Plan
 from fyke.schema import Schema
-from fyke.snapshot import Snapshot, read_snapshot, write_snapshot
+from fyke.snapshot import Snapshot, checked_serialisable, read_snapshot, sections_of, write_container, write_snapshot
 from fyke.strategy import STRATEGIES
 from fyke.streams import Stream, Table
 
@@ -111,6 +113,7 @@ class PatternEngine:
         self._encoder: Encoder | None = None
         self._core: Any = None
         self._early = TIME_MIN
+        self._follows: str | None = None  # what the next delta follows on
         # What most pushes of a single row find.
         self._nothing = Results([], [outline(p) for p in self.patterns])
         self._position = 0
@@ -234,16 +237,82 @@ class PatternEngine:
         names = [f.name for f in fields(Statistics) if f.name != "watermark"]
         return Statistics(**{n: int(counted.get(n, 0)) for n in names}, watermark=self.watermark)
 
-    def snapshot(self) -> bytes:
+    def snapshot(self, *, base: bool = False) -> bytes:
         """Give the whole state as bytes; see Engine.restore.
 
+        Args:
+            base: deltas are to follow on it: changes are tracked from now on.
+
         Raises:
-            StateError: a pattern holds a lambda, which no snapshot can name.
+            StateError: a pattern holds a lambda, which no snapshot can name; or base=True before the first row.
         """
+        if base:
+            return self.freeze(base=True).snapshot()
         if self._plan is None:
             plan, _, core = self._compiled(None)
             return write_snapshot(plan, core, self._position, settled=False)
         return write_snapshot(self._plan, self._core, self._position)
+
+    def freeze(self, *, base: bool = False) -> Frozen:
+        """Fix the state of now, in milliseconds, for a snapshot that is made while the engine goes on.
+
+        Each push then copies some thousand keys besides; a key that is about to change is copied first. Rows that
+        nothing holds any more stay in memory until the snapshot is made, and nothing is compacted until all is copied.
+
+        Args:
+            base: deltas are to follow on the snapshot: changes are tracked from now on.
+
+        Raises:
+            StateError: as for snapshot; or no row has come yet.
+
+        >>> from fyke import begin, col
+        >>> engine = Engine(begin("a", col.x == 1).followed_by("b", col.x == 2).within("1h"), time="t", unit="s")
+        >>> _ = engine.push([{"t": 0, "x": 1}])
+        >>> frozen = engine.freeze()
+        >>> state = engine.snapshot()
+        >>> _ = engine.push([{"t": 1, "x": 1}])
+        >>> frozen.ready, frozen.snapshot() == state
+        (True, True)
+        """
+        plan = self._plan
+        if plan is None:
+            raise StateError("no row has come yet: there is no state to freeze")
+        checked_serialisable(plan)
+        records, numbers = self._core.freeze(base)
+        if base:
+            self._follows = None
+        return Frozen(plan, self._core, records, numbers, self._position, self._begin_deltas if base else None)
+
+    def _begin_deltas(self, digest: str) -> None:
+        self._follows = digest
+
+    def delta(self) -> bytes:
+        """Give what has changed since the last delta, or since the snapshot with base=True.
+
+        Costs what changed: the records of the keys that rows or time have touched, and the rows that wait. The base
+        and all deltas since make a snapshot: fyke.merged(base, deltas).
+
+        Raises:
+            StateError: there is no such snapshot, or its bytes have not been made yet.
+
+        >>> from fyke import begin, col, merged
+        >>> pattern = begin("a", col.x == 1).followed_by("b", col.x == 2).within("1h").by("k")
+        >>> engine = Engine(pattern, time="t", unit="s")
+        >>> _ = engine.push([{"t": 0, "x": 1, "k": 1}])
+        >>> base = engine.snapshot(base=True)
+        >>> _ = engine.push([{"t": 1, "x": 1, "k": 2}])
+        >>> merged(base, [engine.delta()]) == engine.snapshot()
+        True
+        """
+        plan = self._plan
+        if plan is None or self._follows is None:
+            raise StateError("a delta follows on a snapshot: take one with base=True, and make its bytes, first")
+        records, numbers, gone, gone_lags = self._core.changes()
+        sections = sections_of(plan, records, numbers, self._position, settled=True, born=True)
+        kinds = self._core.register_kinds()
+        state = write_container(delta_sections(sections, self._follows, kinds, gone, gone_lags))
+        self._follows = digest_of(state)
+        return state
 
     @classmethod
     def restore(cls, state: bytes, patterns: Patterns, **options: Any) -> PatternEngine:

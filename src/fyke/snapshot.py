@@ -101,17 +101,27 @@ def write_snapshot(plan: Plan, core: Any, position: int, *, settled: bool = True
     return write_container(export_core(plan, core, position, settled=settled))
 
 
-def export_core(plan: Plan, core: Any, position: int, *, settled: bool = True) -> State:
-    """Give the state of a core as sections of a snapshot; see write_snapshot."""
+def checked_serialisable(plan: Plan) -> None:
+    """Raise StateError if no snapshot can name what the patterns hold."""
     if not plan.serialisable:
         raise StateError("a pattern holds a lambda or local function: name it at module level to take snapshots")
+
+
+def export_core(plan: Plan, core: Any, position: int, *, settled: bool = True) -> State:
+    """Give the state of a core as sections of a snapshot; see write_snapshot."""
+    checked_serialisable(plan)
     records, numbers = core.export()
     return sections_of(plan, records, numbers, position, settled=settled)
 
 
-def sections_of(plan: Plan, records: Records, numbers: dict[str, Any], position: int, *, settled: bool) -> State:
-    """Give records that were collected as sections; they need nothing of the core any more."""
-    tables, events, _ = records.tables()
+def sections_of(
+    plan: Plan, records: Records, numbers: dict[str, Any], position: int, *, settled: bool, born: bool = False
+) -> State:
+    """Give records that were collected as sections; they need nothing of the core any more.
+
+    `born`: with a section that tells the keyed states apart, for deltas.
+    """
+    tables, events, births = records.tables()
     groups = _groups(records.segments, events)
     meta = numbers | {
         "fingerprint": plan.fingerprint, "next_position": position, "columns": [list(column) for column in plan.types],
@@ -123,6 +133,8 @@ def sections_of(plan: Plan, records: Records, numbers: dict[str, Any], position:
         sections[name] = pa.RecordBatch.from_arrays(arrays, [n for n, _ in columns])
     for i, places in enumerate(groups):
         sections |= _event_sections(plan, i, places, records.segments, events)
+    if born:
+        sections["births"] = pa.RecordBatch.from_arrays([pa.array(each) for each in births], ["birth", "n_nodes"])
     return sections
 
 
