@@ -6,6 +6,7 @@
 | `topics` | an input topic as a value: format, time, what becomes of poison records |
 | `flow` | streams of an app, with `.to(topic)` |
 | `outlets` | results to records, or to a function |
+| `inbox` | committed rows for an asyncio loop: `App.matches` |
 | `plan` | what an instance runs: the graph, its topics, its outlets |
 | `task` | partition p of all inputs: an engine, and up to where its records are in it |
 | `backends` | where the states of tasks are kept: a folder, a shared store |

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -20,6 +21,7 @@ from fyke.app.delivery import AtLeastOnce, Delivery, ExactlyOnce, Guarantee
 from fyke.app.doctor import Finding, gather, judge
 from fyke.app.endpoints import Endpoints, address_of
 from fyke.app.flow import Flow
+from fyke.app.inbox import Inbox
 from fyke.app.monitor import Monitor, Status, Watchdog
 from fyke.app.outlets import Function, Outlet, outlet_of
 from fyke.app.plan import Plan, plan_of
@@ -201,14 +203,67 @@ class App:
             DataError: a record, or a gap in the offsets. BrokerError: what repeating did not mend. Whatever a Python
                 function of the streams raised. Nothing after the last commit has been done then.
         """
+        self._begin()
+        return self._run(self._outlets, since, until, flush)
+
+    async def matches(
+        self,
+        stream: Any = None,
+        *,
+        waiting: int = 10_000,
+        since: Any = None,
+        until: str | None = None,
+        flush: bool = False,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Run, and give the rows of a stream one by one once they are committed: `async for row in app.matches(hits)`.
+
+        The app runs on a thread; leaving the loop, or cancelling its task, stops it in order, and what stops it comes
+        out of the loop. Rows that were committed and not taken before the process ends are not given again: what must
+        not be missed goes to a topic.
+
+        Args:
+            stream: of this app. None: the one that is sent somewhere, where there is one.
+            waiting: while so many rows wait to be taken, no more records are read.
+            since, until, flush: as for `run`.
+
+        Raises:
+            DefinitionError: no stream is said, and there is not one that is sent somewhere. As for `run`.
+        """
+        if stream is None:
+            streams = list(dict.fromkeys(outlet.stream for outlet in self._outlets))
+            if len(streams) != 1 or self._outlets[0].tail:
+                raise DefinitionError(f'app "{self.name}": say of which stream: app.matches(stream)')
+            stream = streams[0]
+        loop = asyncio.get_running_loop()
+        inbox = Inbox(loop, waiting)
+        outlets = [*self._outlets, outlet_of(stream.inner if isinstance(stream, Flow) else stream, inbox, None)]
+        self._begin()
+        running = loop.run_in_executor(None, self._run_for, inbox, outlets, since, until, flush)
+        try:
+            async for row in inbox.rows():
+                yield row
+        finally:
+            self.stop()
+            await asyncio.wait([running])
+        running.result()
+
+    def _run_for(self, inbox: Inbox, *arguments: Any) -> None:
+        try:
+            self._run(*arguments)
+        finally:
+            inbox.end()
+
+    def _begin(self) -> None:
+        if self._running is not None:
+            raise FykeError(f'app "{self.name}" runs already')
+        self._stopping.clear()
+
+    def _run(self, outlets: Sequence[Outlet], since: Any, until: str | None, flush: bool) -> AppStatistics:
         if until not in (None, "end"):
             raise DefinitionError(f'until={until!r}: expected "end", or None')
         if flush and until is None:
             raise DefinitionError('flush=True needs until="end"')
-        plan = self.plan()
-        if self._running is not None:
-            raise FykeError(f'app "{self.name}" runs already')
-        self._stopping.clear()
+        plan = plan_of(self.name, self._topics, outlets)
         admin = Admin(admin_settings(self._brokers, self.name, self._user))
         partitions = _equal(admin.partitions(plan.topics))
         everything = [Partition(topic, number) for topic in plan.topics for number in range(partitions)]

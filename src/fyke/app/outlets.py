@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
+from fyke.app.inbox import Inbox
 from fyke.box import Box
 from fyke.columns import readable
 from fyke.errors import DataError, DefinitionError
@@ -35,17 +36,17 @@ class Outlet:
     Attributes:
         stream: what the engine runs.
         tail: the boxes behind it, run outside of the engine.
-        target: a topic, or a function of a list of rows.
+        target: a topic, a function of a list of rows, or who reads committed rows.
         key: the columns of the record's key.
     """
 
     stream: Stream | Table
     tail: tuple[Node, ...]
-    target: str | Function
+    target: str | Function | Inbox
     key: tuple[str, ...]
 
 
-def outlet_of(stream: Any, target: str | Function, key: str | Sequence[str] | None) -> Outlet:
+def outlet_of(stream: Any, target: str | Function | Inbox, key: str | Sequence[str] | None) -> Outlet:
     """Check what was written; see Flow.to.
 
     Raises:
@@ -53,7 +54,7 @@ def outlet_of(stream: Any, target: str | Function, key: str | Sequence[str] | No
     """
     if not isinstance(stream, Stream | Table):
         raise DefinitionError(f"to({target!r:.60}): {type(stream).__name__} has no rows yet: say what is made of it")
-    if not callable(target) and not (isinstance(target, str) and target):
+    if not callable(target) and not isinstance(target, Inbox) and not (isinstance(target, str) and target):
         raise DefinitionError(f"to({target!r:.60}): expected a topic or a function of a list of rows")
     columns = (key,) if isinstance(key, str) else tuple(key or ())
     if columns and callable(target):

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from fyke.app.backends import Backend
 from fyke.app.delivery import Delivery
+from fyke.app.inbox import Inbox
 from fyke.app.outlets import Tail, called, encoded
 from fyke.app.plan import Plan
 from fyke.app.poison import count_in_a_row, dead_letter
@@ -123,6 +124,8 @@ class Runtime:
         self._partitions, self._limits, self._clock = partitions, limits or Limits(), clock
         self._readers = {name: topic.reader() for name, topic in plan.topics.items()}
         self._tails = {name: Tail(outlet.tail) for name, outlet in plan.outlets.items()}
+        self._inboxes = [outlet.target for outlet in plan.outlets.values() if isinstance(outlet.target, Inbox)]
+        self._is_paused = False
         self._here: set[Partition] = set()
         self._is_stale = self._is_over = False
         self._failures_in_a_row = 0
@@ -146,6 +149,7 @@ class Runtime:
             BrokerError: what repeating does not mend. DataError: a record that cannot be read, and the policy is to
                 fail; a gap. What a Python function of the streams raised.
         """
+        self._hold()
         chunks = self._reader.poll(timeout_s)
         try:
             if self._is_stale:
@@ -159,6 +163,15 @@ class Runtime:
         except (AbortNeeded, ClientLost) as error:
             self._give_up(error)
         return sum(map(len, chunks))
+
+    def _hold(self) -> None:
+        """Read nothing while rows wait for who reads them; the group is answered all the same."""
+        is_full = any(inbox.is_full for inbox in self._inboxes)
+        if is_full:
+            self._reader.pause(self._here)  # those that have come since, too
+        elif self._is_paused:
+            self._reader.resume(self._here)
+        self._is_paused = is_full
 
     def _take(self, chunk: Chunk) -> None:
         task = self.tasks.get(chunk.partition.number)
@@ -195,6 +208,9 @@ class Runtime:
             outlet = self._plan.outlets[name]
             for _, part in records.parts:
                 batch = self._tails[name].take(part) if outlet.tail else part
+                if isinstance(outlet.target, Inbox):
+                    outlet.target.take(batch)
+                    continue
                 if callable(outlet.target):
                     called(batch, outlet.target)
                     continue
@@ -249,6 +265,8 @@ class Runtime:
             self._backend.save(task.number, point.cid, blob)
             offsets += task.offsets(point)
         self._delivery.commit(offsets, self._reader, self._limits.within_s)
+        for inbox in self._inboxes:
+            inbox.committed()
         self._commits += 1
         self._committed_at = self._clock.monotonic()
         self._commit_s = self._committed_at - begun
@@ -261,6 +279,8 @@ class Runtime:
     def _give_up(self, error: BrokerError) -> None:
         """Take back what was sent since the last commit; all tasks go back to it."""
         self._aborts += 1
+        for inbox in self._inboxes:
+            inbox.given_up()
         self._failures_in_a_row += 1
         if self._failures_in_a_row > self._limits.failures:
             raise error
