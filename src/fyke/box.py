@@ -157,6 +157,8 @@ class Box:
 
     def explain(self) -> list[str]:
         """Say how it runs."""
+        if self.operator is None:
+            return [f"{self.name}:", "  how it runs is known when the columns of its inputs are: by schema= or rows"]
         told: Any = getattr(self.operator, "explain", None) or getattr(self.operator, "describe", None)
         if told is None:
             return []

@@ -6,22 +6,19 @@ Results go to standard output or to files, everything that is said about them to
 
 import contextlib
 import os
-import stat
 import sys
 import time as clock
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from fyke import __version__
 from fyke.cli_backtest import backtest_command
+from fyke.cli_files import AT_ITS_END, checkpointing, refuse_the_logs
+from fyke.cli_names import resolve, resolve_pattern
 from fyke.cli_shared import (
     TYPES,
     Checkpoint,
@@ -29,21 +26,23 @@ from fyke.cli_shared import (
     Every,
     Format,
     OpenEnd,
-    PatternName,
     Policy,
     Quiet,
     Unit,
     clear_errors,
     output,
     parse_types,
-    resolve,
     say,
 )
+from fyke.cli_streams import StreamRun
+from fyke.cli_terminal import Bar, bar_fits
 from fyke.duration import to_ns
 from fyke.explain import diagram_mermaid, diagram_text
 from fyke.generate import KINDS, generate
+from fyke.graph import StreamEngine
 from fyke.io import Sink
 from fyke.io.sinks import open_sink
+from fyke.pattern import Pattern
 from fyke.replay import Replay, replay
 from fyke.resumable import Resumable
 
@@ -56,72 +55,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
 app.command("backtest")(backtest_command)
-
-class EventTimeColumn(ProgressColumn):
-    """How far event time has come."""
-
-    def render(self, task: Task) -> Text:
-        return Text(task.fields["event_time"], style="cyan")
-
-
-class Bar:
-    """The progress bar of a replay: rows, rows per second, event time reached, matches."""
-
-    def __init__(self, is_shown: bool) -> None:
-        self._bar = Progress(
-            TextColumn("{task.percentage:>3.0f}%"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[rows]:,} rows"),
-            TextColumn("{task.fields[rate]:,.0f} rows/s"),
-            EventTimeColumn(),
-            TextColumn("[bold]{task.fields[matches]:,} matches"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            disable=not is_shown,
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=None, rows=0, rate=0.0, event_time="", matches=0)
-        self._started = clock.perf_counter()
-
-    def __enter__(self) -> "Bar":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def show(self, run: Replay) -> None:
-        done = run.progress
-        elapsed = clock.perf_counter() - self._started
-        self._bar.update(
-            self._task,
-            total=None if done.fraction is None else 1.0,
-            completed=done.fraction or 0.0,
-            rows=done.rows,
-            rate=done.rows / elapsed,
-            matches=done.matches,
-            event_time=time_text(done.watermark),
-        )
-
-
-def time_text(ns: int | None) -> str:
-    """Return a time in ns since the epoch for people, to the second; empty where there is none to show.
-
-    >>> time_text(0), time_text(None)
-    ('1970-01-01 00:00:00', '')
-    """
-    try:
-        return "" if ns is None else datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return ""
-
-
-def bar_fits(out: str | None) -> bool:
-    """Say whether there is a terminal to draw on that no results scroll through."""
-    if not sys.stderr.isatty():
-        return False
-    return (out is not None and out != "-") or stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
 
 
 @app.callback(invoke_without_command=True)
@@ -137,10 +72,21 @@ def common(
 
 @app.command("replay")
 def replay_command(
-    log: Annotated[str, typer.Argument(metavar="LOG", help="JSONL, CSV or Parquet, also compressed; - is stdin.")],
-    pattern: Annotated[
-        list[str], typer.Option("--pattern", "-p", metavar="MODULE:NAME", help="What to look for; may be repeated.")
+    context: typer.Context,
+    log: Annotated[
+        str,
+        typer.Argument(
+            metavar="LOG | MODULE:NAME",
+            help="A log for patterns: JSONL, CSV or Parquet, also compressed; - is stdin. Or the streams to run.",
+        ),
     ],
+    pattern: Annotated[
+        list[str] | None, typer.Option("--pattern", "-p", metavar="MODULE:NAME", help="What to look for; repeatable.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", metavar="[NAME=]FILE", help="Streams: the log of a source; repeatable."),
+    ] = None,
     time: Annotated[str, typer.Option(metavar="COLUMN", help="The column of the event time.")] = "ts",
     unit: Annotated[Unit | None, typer.Option(help="The unit of a time that is a number.")] = None,
     out_of_order: Annotated[
@@ -150,13 +96,19 @@ def replay_command(
         str | None, typer.Option(metavar="COLUMN", help="A watermark for each value, as a topic's partitions have.")
     ] = None,
     out: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", callback=output,
-            help="Matches; default: JSONL on stdout. With --checkpoint a database's URL, too; .parquet is a folder.",
+            "--out",
+            "-o",
+            metavar="[NAME=]FILE",
+            help="Matches, or the rows of a stream (NAME= where there are several); default: JSONL on stdout. With "
+            "--checkpoint a database's URL, too; .parquet is a folder.",
         ),
     ] = None,
     late: Annotated[str | None, typer.Option(metavar="FILE", callback=output, help="Late events.")] = None,
+    errors: Annotated[
+        str | None, typer.Option(metavar="FILE", callback=output, help="Streams: rows that a box could not take.")
+    ] = None,
     timeouts: Annotated[
         str | None, typer.Option(metavar="FILE", callback=output, help="Partial matches whose time ran out.")
     ] = None,
@@ -188,13 +140,34 @@ def replay_command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Run patterns over a log, as they would have run live."""
-    patterns = {name: resolve(name) for name in pattern}
-    wanted = {"matches": out or "-", "late": late, "timeouts": timeouts, "held": held}
+    """Run patterns over a log, or streams over logs, as they would have run live."""
+    sides = {"late": late, "errors": errors, "timeouts": timeouts, "held": held}
+    reading: dict[str, Any] = {
+        "partition": partition,
+        "batch_size": batch_size,
+        "format": format.value if format else None,
+        "types": parse_types(type_ or []),
+    }
+    if not pattern:
+        if not inputs and (os.path.exists(log) or ":" not in log):
+            raise typer.BadParameter(
+                "say what to look for, --pattern MODULE:NAME; or in place of the log what to run, the MODULE:NAME of "
+                "streams, with --input FILE"
+            )
+        _refuse_what_streams_say(context)
+        streams: Any = resolve(log, "Stream")
+        with clear_errors(debug):
+            places = (checkpoint, every, open_end)
+            StreamRun(log, streams, inputs or [], out or [], sides, reading, places, quiet).run()
+        return
+    if inputs or errors is not None:
+        raise typer.BadParameter(f"{'--input' if inputs else '--errors'} is for streams: fyke replay MODULE:NAME ...")
+    if len(out or []) > 1:
+        raise typer.BadParameter("--out: matches of all patterns go to one file")
+    patterns = {name: resolve_pattern(name) for name in pattern}
+    wanted = {"matches": output(out[0]) if out else "-"} | {name: sides[name] for name in ("late", "timeouts", "held")}
     outputs = {name: path for name, path in wanted.items() if path is not None}
-    for path in outputs.values():
-        if path != "-" and log != "-" and os.path.exists(path) and os.path.samefile(path, log):
-            raise typer.BadParameter(f"{path!r} is the log itself")
+    refuse_the_logs(outputs.values(), [log])
     resuming = checkpointing(checkpoint, every, open_end, outputs)
     limits: dict[str, Any] = {"max_partials": max_partials, "key_ttl": key_ttl}
     if max_partials is not None:
@@ -206,22 +179,19 @@ def replay_command(
             time=time,
             unit=unit.value if unit else None,
             out_of_order=out_of_order,
-            partition=partition,
             timeouts=timeouts is not None,
             keep=keep,
-            batch_size=batch_size,
-            format=format.value if format else None,
-            types=parse_types(type_ or []),
+            **reading,
             **{name: value for name, value in limits.items() if value is not None},
             **resuming,
         )
         started = clock.perf_counter()
-        with Bar(bar_fits(out) and not quiet) as bar:
+        with Bar(bar_fits(outputs["matches"]) and not quiet) as bar:
             if isinstance(run, Resumable):
                 whole, replayed = run, run.replay
                 assert isinstance(replayed, Replay)
-                if not whole.run(lambda: bar.show(replayed)):
-                    say("fyke: the replay is at its end already; --checkpoint of another place begins anew")
+                if not whole.run(lambda: _show(bar, replayed)):
+                    say(AT_ITS_END)
                     return
                 run = replayed
             else:
@@ -229,26 +199,23 @@ def replay_command(
                     take = _sinks(open_sinks, outputs)
                     for results in run.results():
                         take(results)
-                        bar.show(run)
+                        _show(bar, run)
         if not quiet:
             say(closing_line(run, clock.perf_counter() - started, late))
 
 
-def checkpointing(
-    checkpoint: str | None, every: int | None, open_end: bool, outputs: dict[str, str]
-) -> dict[str, Any]:
-    """Return the options of a replay with checkpoints, checked; none without --checkpoint."""
-    if checkpoint is None:
-        if every is not None or open_end:
-            raise typer.BadParameter("--every and --open-end are of a replay with --checkpoint")
-        for path in outputs.values():
-            if "://" in path:
-                raise typer.BadParameter(f"{path!r}: a database is written with --checkpoint, lest rows come twice")
-        return {}
-    if "-" in outputs.values():
-        raise typer.BadParameter("--checkpoint needs --out: what went to standard output cannot be taken back")
-    found = {"checkpoint": checkpoint, "outputs": outputs, "open_end": open_end}
-    return found if every is None else found | {"every": every}
+def _show(bar: Bar, run: Replay) -> None:
+    done = run.progress
+    bar.show(done.rows, done.matches, done.watermark, done.fraction)
+
+
+def _refuse_what_streams_say(context: typer.Context) -> None:
+    """Refuse the options of patterns: streams say these themselves."""
+    for name in ("time", "unit", "out_of_order", "keep", "max_partials", "on_max_partials", "key_ttl"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = name.replace("_", "-")
+            raise typer.BadParameter(f"--{option} is for patterns: streams say it where they are written")
 
 
 def _sinks(stack: contextlib.ExitStack, paths: dict[str, str]) -> Callable[[Any], None]:
@@ -286,20 +253,25 @@ def closing_line(run: Replay, seconds: float, late: str | None) -> str:
 
 @app.command()
 def explain(
-    pattern: PatternName,
+    name: Annotated[
+        str, typer.Argument(metavar="MODULE:NAME", help="A pattern or streams, e.g. fyke.patterns.fraud:card_testing.")
+    ],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the diagram as Mermaid text only.")] = False,
-    time: Annotated[str, typer.Option(metavar="COLUMN", help="The column of the event time.")] = "ts",
+    time: Annotated[str, typer.Option(metavar="COLUMN", help="Of a pattern: the column of the event time.")] = "ts",
     debug: Debug = False,
 ) -> None:
-    """Show a pattern as a diagram, and the plan by which it runs."""
-    found = resolve(pattern)
+    """Show a pattern or streams as a diagram, and how they run."""
+    found = resolve(name)
     with clear_errors(debug):
-        if mermaid:
+        if not isinstance(found, Pattern):
+            engine = StreamEngine(found)
+            print(engine.describe("mermaid") if mermaid else engine.explain())
+        elif mermaid:
             print(diagram_mermaid(found))
-            return
-        print(diagram_text(found))
-        print()
-        print(replay([], found, time=time, unit="ns").explain())
+        else:
+            print(diagram_text(found))
+            print()
+            print(replay([], found, time=time, unit="ns").explain())
 
 
 @app.command("generate")

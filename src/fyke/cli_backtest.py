@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fyke.backtest import Backtest, Difference, backtest
-from fyke.cli_shared import Debug, Format, Quiet, Unit, clear_errors, output, parse_types, resolve, say
+from fyke.cli_names import resolve_pattern
+from fyke.cli_shared import Debug, Format, Quiet, Unit, clear_errors, output, parse_types, say
 from fyke.io.sinks import open_sink
 
 _COLOURS = {"gained": "tab:green", "lost": "tab:red", "changed": "tab:orange"}
@@ -44,7 +45,7 @@ def backtest_command(
     debug: Debug = False,
 ) -> None:
     """Compare what two versions of a pattern find on one log: matches gained, lost, changed."""
-    versions = resolve(old), resolve(new)
+    versions = resolve_pattern(old), resolve_pattern(new)
     with clear_errors(debug):
         found = backtest(
             log, *versions, time=time, unit=unit.value if unit else None, out_of_order=out_of_order,

@@ -1,20 +1,18 @@
-"""What the commands share: options, the names of patterns, and what becomes of errors."""
+"""What the commands share: options, and what becomes of errors."""
 
 import contextlib
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import pyarrow as pa
 import typer
 
 from fyke.errors import DefinitionError, FykeError
 from fyke.io.files import split_name
-from fyke.pattern import Pattern
 
 TYPES = {
     "bool": pa.bool_(),
@@ -61,9 +59,6 @@ OpenEnd = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no closing line.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-PatternName = Annotated[
-    str, typer.Argument(metavar="MODULE:NAME", help="Where the pattern is, e.g. fyke.patterns.fraud:card_testing.")
-]
 
 
 def say(message: str) -> None:
@@ -94,44 +89,6 @@ def clear_errors(debug: bool) -> Iterator[None]:
         raise typer.Exit(2 if isinstance(error, DefinitionError) else 1) from None
 
 
-def resolve(name: str) -> Pattern:
-    """Return the pattern that MODULE:NAME means: a Pattern, or a function that returns one without being told more.
-
-    Raises:
-        BadParameter: there is none; says what is there instead.
-    """
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise typer.BadParameter(f"{name!r} is not MODULE:NAME, e.g. fyke.patterns.fraud:card_testing")
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise typer.BadParameter(f"cannot import {module_name!r}: {error}") from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            known = ", ".join(key for key, value in vars(found).items() if _may_be_pattern(key, value, found))
-            raise typer.BadParameter(f"{module_name!r} has no {attribute!r}; it has {known or 'no pattern'}")
-        found = getattr(found, part)
-    if callable(found) and not isinstance(found, Pattern):
-        try:
-            found = found()
-        except TypeError as error:
-            raise typer.BadParameter(f"{name}: cannot be called without arguments: {error}") from error
-    if not isinstance(found, Pattern):
-        raise typer.BadParameter(f"{name} is no Pattern and returns none, but {type(found).__name__}")
-    return found
-
-
-def _may_be_pattern(key: str, value: object, module: object) -> bool:
-    if key.startswith("_"):
-        return False
-    is_own_function = callable(value) and getattr(value, "__module__", None) == getattr(module, "__name__", "")
-    return isinstance(value, Pattern) or is_own_function
-
-
 def parse_types(pairs: list[str]) -> dict[str, pa.DataType]:
     """Return --type column=type options as Arrow types."""
     types = {}
@@ -145,6 +102,11 @@ def parse_types(pairs: list[str]) -> dict[str, pa.DataType]:
 
 def output(path: str | None) -> str | None:
     """Check the name of an output before anything is read, not after an hour."""
-    if path is not None and path != "-" and "://" not in path and split_name(path)[0] is None:
+    return None if path is None else checked_file(path)
+
+
+def checked_file(path: str) -> str:
+    """Check the name of a file to write."""
+    if path != "-" and "://" not in path and split_name(path)[0] is None:
         raise typer.BadParameter(f"{path!r} does not say a format; end it in .jsonl, .csv or .parquet")
     return path

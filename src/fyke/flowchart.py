@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fyke.errors import DefinitionError
 from fyke.explain import escaped
 from fyke.nodes import Node, Side, Source, order_of
 
-__all__ = ["box_names", "draw_mermaid", "draw_text"]
+__all__ = ["box_names", "draw_mermaid", "draw_text", "drawn"]
 
 
 def box_names(nodes: Sequence[Node]) -> dict[Node, str]:
@@ -38,6 +39,13 @@ def box_names(nodes: Sequence[Node]) -> dict[Node, str]:
                 break
         names[node] = name
     return names
+
+
+def drawn(outputs: Sequence[Node], labels: Sequence[str], style: str) -> str:
+    """Draw as text or as Mermaid; raises DefinitionError for another style."""
+    if style not in ("text", "mermaid"):
+        raise DefinitionError(f'describe({style!r}): expected "text" or "mermaid"')
+    return draw_text(outputs, labels) if style == "text" else draw_mermaid(outputs, labels)
 
 
 def draw_text(outputs: Sequence[Node], labels: Sequence[str] = ()) -> str:

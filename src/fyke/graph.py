@@ -21,9 +21,9 @@ from fyke._core import count_from
 from fyke.box import Box
 from fyke.errors import DataError, DefinitionError, EngineStopped, FykeError, SchemaError, StateError
 from fyke.eventtime import watermark_ns
-from fyke.flowchart import box_names, draw_text
+from fyke.flowchart import box_names, drawn
 from fyke.intake import Intake
-from fyke.nodes import Node, Side, Source, Union, order_of
+from fyke.nodes import SIDES, Node, Side, Source, Union, order_of
 from fyke.operator import END, START, Batch, Marks, Output
 from fyke.operators.processor import Processor
 from fyke.outcome import Records, StreamResults
@@ -395,14 +395,29 @@ class StreamEngine:
         return found.state_of(key)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the sources."""
+        return tuple(self._intakes)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The names of the outputs."""
         return tuple(self._outputs)
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """The names of the sources."""
-        return tuple(self._intakes)
+    def sides(self) -> tuple[str, ...]:
+        """The names of what boxes put aside: late, errors, ..., those of one side of a join, those of processes."""
+        names = dict.fromkeys(name for node in self._boxes for name in node.sides)
+        whole = [each for each in SIDES if any(name == each or name.startswith(f"{each}_") for name in names)]
+        return tuple(dict.fromkeys([*whole, *names]))
+
+    def input_schema(self, name: str) -> pa.Schema | None:
+        """Give the columns of a source, once they are known."""
+        return self._intake(name).schema
+
+    def describe(self, style: str = "text") -> str:
+        """Draw the graph with its outputs; see Stream.describe."""
+        return drawn(list(self._outputs.values()), list(self._outputs), style)
 
     @property
     def watermark(self) -> int | None:
@@ -433,7 +448,7 @@ class StreamEngine:
 
     def explain(self) -> str:
         """Draw the graph, and say of each box how it runs and what waits for what."""
-        lines = [draw_text(list(self._outputs.values()), list(self._outputs))]
+        lines = [self.describe()]
         for box in self._boxes.values():
             lines += box.explain()
         return "\n".join(lines)

@@ -27,7 +27,7 @@ from fyke.io.exact import ExactSink
 from fyke.io.files import open_log
 from fyke.io.memory import Memory
 from fyke.match import Match, Results, Rows
-from fyke.matching import Patterns
+from fyke.matching import Limits, Patterns, normalise
 from fyke.pattern import Pattern
 from fyke.resumable import Cut, Resumable, read_partitions, write_partitions
 from fyke.schema import infer_schema
@@ -335,7 +335,15 @@ def replay(
     **options: Any,
 ) -> Resumable: ...
 @overload
-def replay(source: Any, patterns: Streams, *, batch_size: int = ..., **options: Any) -> StreamReplay: ...
+def replay(
+    source: Any,
+    patterns: Streams,
+    *,
+    batch_size: int = 65_536,
+    partition: str | None = None,
+    format: str | None = None,
+    types: Mapping[str, pa.DataType] | None = None,
+) -> StreamReplay: ...
 @overload
 def replay(
     source: Any,
@@ -360,7 +368,8 @@ def replay(source: Any, patterns: Any, **options: Any) -> Any:
             in the order of their arrival.
             For streams also names of their sources mapped to such.
         patterns: one pattern, several, or several by name; or a Stream, or several by name: then a StreamReplay comes,
-            and of the options only batch_size, format and types are left, for the streams say the others.
+            and of the options for patterns only batch_size, partition, format and types are left, for the streams say
+            the others.
         time: the column of the event time: timestamps, text in ISO 8601, or numbers with `unit`.
         unit: "s", "ms", "us" or "ns", the unit of a time that is a number.
         out_of_order: how far an event may lie behind one that arrived before it; what is further behind is late.
@@ -390,10 +399,15 @@ def replay(source: Any, patterns: Any, **options: Any) -> Any:
     a 0.5 900.0
     """
     values = patterns.values() if isinstance(patterns, Mapping) else [patterns]
-    own = {name: options.pop(name) for name in ("checkpoint", "outputs", "every", "open_end") if name in options}
+    own = {name: options.pop(name) for name in _OF_CHECKPOINTS if name in options}
     if any(isinstance(each, Stream | Table) for each in values):
+        _check_options(options, _OF_STREAMS, "streams")
         run: StreamReplay | Replay = StreamReplay(source, patterns, **options)
     else:
+        _check_options(options, _OF_PATTERNS, "patterns")
+        normalise(patterns)
+        if "time" not in options:
+            raise DefinitionError("replay: patterns need time=, the column of the event time")
         run = _replay_patterns(source, patterns, **options)
     checkpoint = own.pop("checkpoint", None)
     if checkpoint is None:
@@ -401,6 +415,25 @@ def replay(source: Any, patterns: Any, **options: Any) -> Any:
             raise DefinitionError(f"replay: {next(iter(own))}= is of a replay with checkpoints: say checkpoint=, too")
         return run
     return Resumable(run, checkpoint, own.pop("outputs", {}), **own)
+
+
+_OF_CHECKPOINTS = ("checkpoint", "outputs", "every", "open_end")
+_OF_STREAMS = ("batch_size", "partition", "format", "types")
+_OF_PATTERNS = (
+    *("time", "unit", "out_of_order", "partition", "timeouts", "keep", "batch_size", "format", "types", "strategy"),
+    *(each.name for each in dataclasses.fields(Limits) if each.name != "timeouts"),
+)
+
+
+def _check_options(given: Mapping[str, Any], known: Sequence[str], of: str) -> None:
+    for name in given:
+        if name in known:
+            continue
+        if of == "streams" and name in _OF_PATTERNS:
+            raise DefinitionError(f"replay: {name}= is said where the streams are written")
+        near = difflib.get_close_matches(name, [*known, *_OF_CHECKPOINTS], 1)
+        hint = f"did you mean {near[0]}=?" if near else f"the options for {of} are {', '.join(known)}"
+        raise DefinitionError(f"replay: there is no {name}=; {hint}")
 
 
 def _replay_patterns(

@@ -20,7 +20,7 @@ from fyke.columns import plain_schema
 from fyke.duration import DurationLike, to_ns
 from fyke.errors import DataError, DefinitionError
 from fyke.expr import Expr
-from fyke.flowchart import draw_mermaid, draw_text
+from fyke.flowchart import drawn
 from fyke.join import AsOf, Interval, check_how
 from fyke.join_nodes import Grouped, Joined, WindowJoined
 from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
@@ -350,9 +350,7 @@ class Stream:
         Args:
             style: "text" for the terminal, "mermaid" for documents.
         """
-        if style not in ("text", "mermaid"):
-            raise DefinitionError(f'describe({style!r}): expected "text" or "mermaid"')
-        return draw_text([self.node]) if style == "text" else draw_mermaid([self.node])
+        return drawn([self.node], [], style)
 
     def __repr__(self) -> str:
         return _written(self.node)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fyke
+from tests.cli.forked import fyke_command
 
 PATTERNS = """
 import fyke
@@ -54,19 +55,17 @@ def folder(tmp_path):
     return tmp_path
 
 
-def fyke_command(folder, *arguments, stdin=None):
-    """Run the command in a folder, its output captured."""
-    return subprocess.run(
-        [sys.executable, "-m", "fyke", *map(str, arguments)],
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        timeout=60,
-    )
-
-
 def lines(output):
     return [json.loads(line) for line in output.decode().splitlines()]
+
+
+def test_the_module_is_the_command(folder):
+    command = [sys.executable, "-m", "fyke", "replay", "log.jsonl", "-p", "mine:spree", "--out-of-order", "1m"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60)
+    assert [match["key"] for match in lines(done.stdout)] == ["b", "a"]
+    assert done.stderr.decode().startswith("5 rows, 2 matches, ")
+    failed = subprocess.run([*command, "--unit", "weeks"], cwd=folder, capture_output=True, timeout=60)
+    assert failed.returncode == 2
 
 
 class TestReplay:
@@ -241,7 +240,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "status", "message"),
         [
-            (["log.jsonl"], 2, "Missing option '--pattern'"),
+            (["log.jsonl"], 2, "say what to look for, --pattern MODULE:NAME"),
             (["log.jsonl", "-p", "mine"], 2, "'mine' is not MODULE:NAME"),
             (["log.jsonl", "-p", "nomodule:x"], 2, "cannot import 'nomodule': No module named 'nomodule'"),
             (["log.jsonl", "-p", "mine:sprees"], 2, "it has spree, slower, big, needs, endless"),

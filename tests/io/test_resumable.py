@@ -140,11 +140,11 @@ GRAPH = {
 }
 
 
-def replay_streams(log, folder, batch_size=128):
+def replay_streams(log, folder, batch_size=128, **options):
     outputs = {name: str(folder / f"{name}.jsonl") for name in [*GRAPH, "late"]}
     logs = {"payments": log / "log.parquet", "checks": log / "log.csv"}
     return fyke.replay(
-        logs, GRAPH, checkpoint=str(folder / "state"), outputs=outputs, every=777, batch_size=batch_size
+        logs, GRAPH, checkpoint=str(folder / "state"), outputs=outputs, every=777, batch_size=batch_size, **options
     )
 
 
@@ -157,6 +157,43 @@ def test_streams_over_several_logs_go_on_where_they_were(log, tmp_path):
     for name in [*GRAPH, "late"]:
         assert contents(stopped, f"{name}.jsonl") == contents(whole, f"{name}.jsonl"), name
     assert min(len(contents(whole, f"{name}.jsonl")) for name in GRAPH) > 1_000
+
+
+def test_partitions_of_streams_go_on_each_where_it_was(log, tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    assert replay_streams(log, whole, partition="country").run()
+    stops = run_with_stops(lambda: replay_streams(log, stopped, partition="country"), random.Random(6), 400)
+    assert stops >= 1
+    for name in [*GRAPH, "late"]:
+        assert contents(stopped, f"{name}.jsonl") == contents(whole, f"{name}.jsonl"), name
+
+
+def test_streams_with_an_open_end_go_on_with_what_was_appended(log, tmp_path):
+    """One log grows, then both; the first run ends neither, the last ends all."""
+    text = (log / "log.jsonl").read_text().splitlines(keepends=True)
+    a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+
+    def run(folder, **options):
+        folder.mkdir(exist_ok=True)
+        outputs = {"joined": str(folder / "joined.jsonl"), "sums": str(folder / "sums.jsonl")}
+        graph = {name: GRAPH[name] for name in outputs}
+        logs = {"payments": a, "checks": b}
+        whole = fyke.replay(logs, graph, checkpoint=str(folder / "state"), outputs=outputs, every=100, **options)
+        assert whole.run()
+        return {name: contents(folder, f"{name}.jsonl") for name in outputs}
+
+    for n, m in ((100, 300), (250, 300), (600, 500)):
+        a.write_text("".join(text[:n]))
+        b.write_text("".join(text[:m]))
+        run(tmp_path / "pieces", open_end=True)
+    for path in (a, b):
+        path.write_text("".join(text[:700]))
+    ended = run(tmp_path / "pieces")
+    assert {name: sorted(each.splitlines()) for name, each in ended.items()} == {
+        name: sorted(each.splitlines()) for name, each in run(tmp_path / "whole").items()
+    }
 
 
 @pytest.mark.parametrize("n_rows", [0, 1_700])

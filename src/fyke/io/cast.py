@@ -4,6 +4,7 @@ Shared by the readers of text. Arrow says that a cast failed; a person wants to 
 is halved until one value is left: log2(n) further casts, paid only when the run ends anyway.
 """
 
+import functools
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -12,8 +13,15 @@ import pyarrow.compute as pc
 from fyke.errors import DataError
 
 TIME = pa.timestamp("ns", tz="UTC")
-# How tables write "no value" where a number or a time is due; in a text column these are values like any other.
-NULL_WORDS = pa.array(["", "NA", "N/A", "NULL", "Null", "null", "None"])
+
+
+@functools.cache
+def null_words() -> pa.Array:
+    """Return how tables write "no value" where a number or a time is due; in a text column they are values as others.
+
+    Made when it is asked for: the first array that Arrow makes of Python objects imports pandas, if it is there.
+    """
+    return pa.array(["", "NA", "N/A", "NULL", "Null", "null", "None"])
 
 
 def first_failing(column: pa.Array, works: Callable[[pa.Array], object]) -> int:
@@ -70,7 +78,7 @@ def cast(column: pa.Array, target: pa.DataType, *, field: str, source: str, firs
         return values.cast(target)
 
     if pa.types.is_string(column.type) and not pa.types.is_string(target) and not pa.types.is_binary(target):
-        column = pc.if_else(pc.is_in(column, value_set=NULL_WORDS), None, column)
+        column = pc.if_else(pc.is_in(column, value_set=null_words()), None, column)
     try:
         return convert(column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -18,7 +18,7 @@ import pyarrow.csv as arrow_csv
 from fyke.errors import DataError
 from fyke.io import Batch
 from fyke.io.bounded import FileOptions, FileReader
-from fyke.io.cast import NULL_WORDS, TIME, cast, excerpt
+from fyke.io.cast import TIME, cast, excerpt, null_words
 from fyke.io.files import LogFile, Stream
 
 BLOCK_BYTES = 4 << 20
@@ -142,7 +142,7 @@ class Csv(FileReader):
 
 def _looks_like(texts: pa.Array) -> pa.DataType | None:
     """Return the first of int64, float64, bool and string that fits all values; None if there is no value."""
-    values = texts.filter(pc.invert(pc.is_in(texts, value_set=NULL_WORDS))).drop_null()
+    values = texts.filter(pc.invert(pc.is_in(texts, value_set=null_words()))).drop_null()
     if len(values) == 0:
         return None if texts.null_count == len(texts) else pa.string()
     return next(kind for kind in (pa.int64(), pa.float64(), pa.bool_(), pa.string()) if _fits(values, kind))
