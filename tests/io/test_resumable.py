@@ -164,7 +164,7 @@ def test_partitions_of_streams_go_on_each_where_it_was(log, tmp_path):
     whole.mkdir()
     stopped.mkdir()
     assert replay_streams(log, whole, partition="country").run()
-    stops = run_with_stops(lambda: replay_streams(log, stopped, partition="country"), random.Random(6), 400)
+    stops = run_with_stops(lambda: replay_streams(log, stopped, partition="country"), random.Random(6), 120)
     assert stops >= 1
     for name in [*GRAPH, "late"]:
         assert contents(stopped, f"{name}.jsonl") == contents(whole, f"{name}.jsonl"), name
