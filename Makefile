@@ -1,11 +1,13 @@
 # Every target sets itself up: all that must be there is make, a C compiler and Python 3.11 or later.
 #
 #   make demo        replay 336,776 real flights and look for delays that spread
+#   make demo-kafka  the same through a Kafka topic, two instances, one of them killed
 #   make test        the whole test suite
 #   make lint        ruff, mypy, and our C files with warnings as errors
 #   make sanitize    the core part of the tests under AddressSanitizer and UBSan (ARGS="-k name" narrows it)
 #   make bench       the benchmarks that need nothing but Python
 #   make kafka-up    a Kafka broker on this machine (needs Java 17 and, once, Maven)    make kafka-down   and away with it
+#   make chaos       exactly once on a real broker while workers and broker are killed (DURATION=60 seconds)
 #   make schedules   10,000 schedules of crashes on a broker in memory: exactly once (SCHEDULES=n)
 #   make soak        10^8 events through windows and a pattern: memory stays flat (EVENTS=n)
 #   make crash-replay  replays with checkpoints, killed N=200 times: nothing lost, nothing doubled
@@ -25,7 +27,7 @@ C_SOURCES := $(filter-out csrc/_core.c,$(wildcard csrc/*.c))
 BUILD_INPUTS := setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.pyx csrc/*.pxi csrc/*.pxd)
 SANITIZED := build/sanitize/lib
 
-.PHONY: all build debug test demo bench soak schedules crash-replay kafka-up kafka-down \
+.PHONY: all build debug test demo demo-kafka bench soak chaos schedules crash-replay kafka-up kafka-down \
         lint lint-c sanitize sanitize-build dist clean
 all: build
 
@@ -54,6 +56,9 @@ debug: $(VENV)/.installed
 test: build
 	$(BIN)/python -m pytest $(ARGS)
 
+demo-kafka: build
+	$(BIN)/python docs/demo/flights_kafka.py
+
 demo: build
 	$(BIN)/python docs/demo/flights.py $(ARGS)
 
@@ -71,6 +76,10 @@ kafka-up: $(VENV)/.installed
 
 kafka-down: $(VENV)/.installed
 	@$(BIN)/python -m tests.kafka.broker down
+
+DURATION ?= 60
+chaos: build
+	$(BIN)/python -m tests.kafka.chaos $(DURATION) $(SEED)
 
 SCHEDULES ?= 10000
 schedules: build

@@ -91,7 +91,7 @@ def written(brokers, out, names=("hits", "sums", "late"), partitions=1):
     """What readers of committed records see, as `expected` gives it."""
     seen = {}
     for output in names:
-        for value in clients.read_all(brokers, f"{out}-{output}", partitions):
+        for value in clients.read_all(brokers, f"{out}-{output}", partitions, within_s=40):
             row = json.loads(value)
             seen.setdefault(output, {}).setdefault(row["card"], []).append(plain(row))
     return seen

@@ -92,12 +92,17 @@ def read_all(brokers, topic, partitions=1, isolation="read_committed", within_s=
         for p in range(partitions):
             _, ends[p] = high_water(brokers, topic, p)
         reader.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
-        values = {p: [] for p in range(partitions)}
+        values, errors = {p: [] for p in range(partitions)}, set()
         deadline = time.monotonic() + within_s
         while any(reader.position([TopicPartition(topic, p)])[0].offset < end for p, end in ends.items() if end):
-            assert time.monotonic() < deadline, f"still at {reader.position([TopicPartition(topic, p) for p in ends])}"
+            if time.monotonic() > deadline:
+                at = reader.position([TopicPartition(topic, p) for p in ends])
+                stable = [last_stable(brokers, topic, p) for p in ends]
+                raise AssertionError(f"{topic}: still at {at} of {ends}; stable are {stable}; errors {errors}")
             message = reader.poll(0.1)
-            if message is not None and message.error() is None:
+            if message is not None and message.error() is not None:
+                errors.add(str(message.error()))
+            elif message is not None:
                 values[message.partition()].append(message.value())
     finally:
         reader.close()

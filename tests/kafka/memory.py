@@ -42,7 +42,8 @@ class Clock(FakeClock):
 class Entry:
     """A record in a log, or what marks the end of a transaction there."""
 
-    def __init__(self, value, key, headers, transaction, is_marker=False):
+    def __init__(self, value, key, headers, transaction, is_marker=False, timestamp=0):
+        self.timestamp = timestamp
         self.value, self.key, self.headers = value, key, headers
         self.transaction, self.is_marker = transaction, is_marker
 
@@ -200,6 +201,8 @@ class Consumer:
         leaving = sorted(n for n in mine if target[n] != self.name)
         if leaving:
             self.callbacks["revoke"](self, self._places(leaving))
+            if self.name not in self.group.members:
+                return  # it slept too long at that
             for number in leaving:
                 del self.group.owners[number]
             self.group.generation += 1
@@ -323,7 +326,7 @@ class Producer:
         if self.name is not None:
             transaction = self.cluster.open[self.name]
             transaction.places.add(place)
-        self.cluster.logs[place].append(Entry(value, key, headers, transaction))
+        self.cluster.logs[place].append(Entry(value, key, headers, transaction, timestamp=timestamp))
         self.cluster.at(self, "produce", "after")
 
     def poll(self, timeout):

@@ -7,56 +7,19 @@ is read; then the committed results must be those of an engine for each partitio
 order for each key.
 """
 
-import json
 import logging
 import random
 import sys
 import time
 from collections import Counter
 
-from fyke.app.backends import StoreBackend
-from fyke.app.delivery import AtLeastOnce, ExactlyOnce
-from fyke.app.runtime import Limits, Runtime
-from fyke.errors import StateError
-from fyke.kafka.consumer import Reader
 from fyke.kafka.failures import BrokerError
-from fyke.kafka.producer import Producer
-from fyke.kafka.transaction import TransactionalProducer
-from tests.kafka import apps, memory
+from tests.kafka import apps, memory, memory_app
 
 SOURCE, OUT, GROUP = "payments", "out", "app"
 PARTITIONS = 3
 STEPS = 60
 RARELY = 0.024  # how often something goes wrong in a call of a client: half of these are crashes
-
-
-class MemoryStore:
-    """A store that outlives its instances. Whoever saves or deletes may crash before or after."""
-
-    name = "memory"
-
-    def __init__(self, blobs, at):
-        self._blobs, self._at = blobs, at
-
-    def save(self, name, data):
-        self._at(self, "save", "before")
-        if name in self._blobs:
-            raise StateError(f"{name} is there already")
-        self._blobs[name] = bytes(data)
-        self._at(self, "save", "after")
-
-    def load(self, name):
-        return self._blobs[name]
-
-    def list(self):
-        return sorted(self._blobs)
-
-    def delete(self, name):
-        self._at(self, "delete", "before")
-        self._blobs.pop(name, None)
-
-    def close(self):
-        pass
 
 
 class Schedule:
@@ -93,25 +56,11 @@ class Schedule:
             raise memory.raised(memory.TIMED_OUT)
 
     def start(self, name):
-        settings = {"group.id": GROUP, "partition.assignment.strategy": "cooperative-sticky"}
-        reader = Reader(
-            settings, make=lambda s: memory.Consumer(self.cluster, s, lambda: self.rng.randrange(1, 30)),
-            clock=self.cluster.clock, batch=self.rng.choice([1, 7, 100]),
+        runtime = memory_app.runtime_of(
+            self.plan, self.cluster, self.blobs, group=GROUP, name=name, guarantee=self.guarantee, at=self.at,
+            most=lambda: self.rng.randrange(1, 30), batch=self.rng.choice([1, 7, 100]),
         )  # fmt: skip
-        if self.guarantee == "exactly_once":
-            ours = {"transactional.id": name, "transaction.timeout.ms": 15_000}
-            delivery = ExactlyOnce(
-                lambda: TransactionalProducer(ours, lambda s: memory.Producer(self.cluster, s), self.cluster.clock), 5
-            )
-        else:
-            delivery = AtLeastOnce(lambda: Producer({}, lambda s: memory.Producer(self.cluster, s), self.cluster.clock))
-        backend = StoreBackend(MemoryStore(self.blobs, self.at), is_shared=True)
-        runtime = Runtime(
-            self.plan, reader, delivery, backend, partitions=PARTITIONS,
-            limits=Limits(commit_every_s=0.3, within_s=2, settled_s=20), clock=self.cluster.clock,
-        )  # fmt: skip
-        runtime.subscribe()
-        self.clients[name] = reader._client
+        self.clients[name] = runtime._reader._client
         return runtime
 
     def step(self):
@@ -205,8 +154,7 @@ class Schedule:
     def seen(self):
         found = {}
         for output in ("hits", "sums", "late"):
-            for value in self.cluster.committed(f"{OUT}-{output}"):
-                row = json.loads(value)
+            for row in memory_app.rows(self.cluster, f"{OUT}-{output}"):
                 found.setdefault(output, {}).setdefault(row["card"], []).append(apps.plain(row))
         return found
 

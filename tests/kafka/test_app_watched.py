@@ -31,7 +31,10 @@ def test_endpoints_say_what_an_instance_has_done_and_what_waits(brokers, topics,
         deadline = time.monotonic() + 30
         status = None
         while time.monotonic() < deadline and (
-            status is None or status.statistics.rows < 400 or any(status.lag.values())
+            status is None
+            or status.statistics.rows < 400
+            or status.statistics.commit_s is None
+            or any(status.lag.values())
         ):
             time.sleep(0.1)
             status = app.status()

@@ -183,9 +183,17 @@ class App:
         )
         return Flow(self, made.stream())
 
-    def send(self, stream: Any, target: str | Function, *, key: str | Sequence[str] | None = None) -> None:
+    def send(
+        self,
+        stream: Any,
+        target: str | Function,
+        *,
+        key: str | Sequence[str] | None = None,
+        event_time: bool = False,
+    ) -> None:
         """Send the rows of a stream to a topic or a function; `stream.to(...)` says the same. See Flow.to."""
-        self._outlets.append(outlet_of(stream.inner if isinstance(stream, Flow) else stream, target, key))
+        inner = stream.inner if isinstance(stream, Flow) else stream
+        self._outlets.append(outlet_of(inner, target, key, event_time))
 
     # -- running
 

@@ -28,7 +28,11 @@ class Flow:
         self.inner = inner
 
     def to(
-        self, target: str | Callable[[list[dict[str, Any]]], object], *, key: str | Sequence[str] | None = None
+        self,
+        target: str | Callable[[list[dict[str, Any]]], object],
+        *,
+        key: str | Sequence[str] | None = None,
+        event_time: bool = False,
     ) -> None:
         """Send the rows to a topic, as JSON objects, or to a function.
 
@@ -36,11 +40,13 @@ class Flow:
             target: a topic, which is part of what the guarantee of the app says. Or a function of a list of rows, which
                 is called at least once for each row, before offsets are committed.
             key: the columns that are the record's key: the text of one, a JSON array of several. None: without a key.
+            event_time: give records the time of their row instead of the time of writing. A topic that forgets by time
+                then forgets results of old events at once.
 
         Raises:
             DefinitionError: it is no stream with rows, or the columns are none of its.
         """
-        self._app.send(self.inner, target, key=key)
+        self._app.send(self.inner, target, key=key, event_time=event_time)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.inner, name)

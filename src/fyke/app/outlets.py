@@ -38,15 +38,19 @@ class Outlet:
         tail: the boxes behind it, run outside of the engine.
         target: a topic, a function of a list of rows, or who reads committed rows.
         key: the columns of the record's key.
+        event_time: whether the record's time is that of the row.
     """
 
     stream: Stream | Table
     tail: tuple[Node, ...]
     target: str | Function | Inbox
     key: tuple[str, ...]
+    event_time: bool = False
 
 
-def outlet_of(stream: Any, target: str | Function | Inbox, key: str | Sequence[str] | None) -> Outlet:
+def outlet_of(
+    stream: Any, target: str | Function | Inbox, key: str | Sequence[str] | None, event_time: bool = False
+) -> Outlet:
     """Check what was written; see Flow.to.
 
     Raises:
@@ -69,7 +73,7 @@ def outlet_of(stream: Any, target: str | Function | Inbox, key: str | Sequence[s
     while isinstance(stream, Stream) and node.is_stateless and not node.is_serialisable and len(node.inputs) == 1:
         tail.append(node)
         node = node.inputs[0]
-    return Outlet(Stream(node) if tail else stream, tuple(reversed(tail)), target, columns)
+    return Outlet(Stream(node) if tail else stream, tuple(reversed(tail)), target, columns, event_time)
 
 
 class Tail:
@@ -94,7 +98,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A record to be written: value, key, and its time in ms, 0 where it has none."""
+    """A record to be written: value, key, and the time of its row in ms, 0 where it has none."""
 
     value: bytes
     key: bytes | None

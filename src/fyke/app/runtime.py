@@ -215,7 +215,8 @@ class Runtime:
                     called(batch, outlet.target)
                     continue
                 for record in encoded(batch, outlet.key, f"to({outlet.target!r})"):
-                    self._delivery.send(outlet.target, record.value, record.key, timestamp_ms=record.timestamp_ms)
+                    stamp = record.timestamp_ms if outlet.event_time else 0
+                    self._delivery.send(outlet.target, record.value, record.key, timestamp_ms=stamp)
 
     def _pass_time(self) -> None:
         """What silence means: after a while an input is idle, and its time may follow the wall clock."""

@@ -6,6 +6,7 @@ AbortNeeded; everything else leaves the client useless -> ClientLost. A caller o
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
@@ -14,10 +15,11 @@ from confluent_kafka import KafkaError, KafkaException
 
 from fyke.errors import FykeError
 
-__all__ = ["AbortNeeded", "BrokerError", "ClientLost", "NotAMember", "repeated"]
+__all__ = ["AbortNeeded", "BrokerError", "ClientLost", "NotAMember", "Stuck", "bounded", "repeated"]
 
 T = TypeVar("T")
 PAUSE_S: Final = 0.05
+GRACE_S: Final = 5.0
 
 
 class BrokerError(FykeError):
@@ -37,6 +39,10 @@ class ClientLost(BrokerError):
 
     Make a new one (which ends what this one left open) and ask the broker for what was committed.
     """
+
+
+class Stuck(ClientLost):
+    """The client does not come back from a call. It must not be touched again."""
 
 
 class Clock(Protocol):
@@ -81,6 +87,40 @@ def repeated(
                 unknown = f"no answer within {within_s:g} s, so the outcome is unknown"
                 raise ClientLost(f"{what}: {unknown}: {told(error)}") from raised
         clock.sleep(min(PAUSE_S, max(deadline - clock.monotonic(), 0)))
+
+
+def bounded(call: Callable[[float], T], what: str, grace_s: float = GRACE_S) -> Callable[[float], T]:
+    """Give a call that does not wait much longer than it was told to, whatever the client does.
+
+    A client has been seen to wait for ever in a call with a time limit, after the broker was restarted
+    (send_offsets_to_transaction, librdkafka 2.16). The call is made in a thread, which is left alone if it does not
+    come back; the client is of no use any more then, and must not be touched.
+
+    Raises:
+        Stuck: it did not come back grace_s after its time.
+    """
+
+    def in_time(left: float) -> T:
+        done: list[tuple[bool, Any]] = []
+
+        def run() -> None:
+            try:
+                done.append((True, call(left)))
+            except BaseException as raised:
+                done.append((False, raised))
+
+        thread = threading.Thread(target=run, name=f"fyke {what}", daemon=True)
+        thread.start()
+        thread.join(left + grace_s)
+        if not done:
+            raise Stuck(f"{what}: the client did not come back {grace_s:g} s after its time of {left:g} s was over")
+        is_good, value = done[0]
+        if not is_good:
+            raise value
+        result: T = value
+        return result
+
+    return in_time
 
 
 def error_of(raised: KafkaException) -> KafkaError:

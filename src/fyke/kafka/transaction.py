@@ -10,13 +10,13 @@ is open, and afterwards the broker's committed offsets tell what was committed.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Producer as Client
 from confluent_kafka import TopicPartition
 
-from fyke.kafka.failures import AbortNeeded, ClientLost, Clock, repeated
+from fyke.kafka.failures import AbortNeeded, ClientLost, Clock, Stuck, bounded, repeated
 from fyke.kafka.producer import Maker, Producer
 
 __all__ = ["TransactionalProducer"]
@@ -33,7 +33,15 @@ class TransactionalProducer(Producer):
 
     def __init__(self, settings: Mapping[str, Any], make: Maker = Client, clock: Clock = time) -> None:
         super().__init__(settings, make, clock)
-        self._is_open = False
+        self._is_open = self._is_stuck = False
+
+    def _repeated(self, call: Callable[[float], object], what: str, within_s: float) -> None:
+        """Repeat a call as its errors ask for, and leave the client alone if it does not come back."""
+        try:
+            repeated(bounded(call, what), what, within_s, self._clock)
+        except Stuck:
+            self._is_stuck = True
+            raise
 
     @property
     def is_open(self) -> bool:
@@ -46,7 +54,7 @@ class TransactionalProducer(Producer):
         Raises:
             ClientLost: it did not work in time, or the id is not ours to use.
         """
-        repeated(self._client.init_transactions, "init_transactions", within_s, self._clock)
+        self._repeated(self._client.init_transactions, "init_transactions", within_s)
 
     def begin(self) -> None:
         """Begin a transaction; there must be none."""
@@ -67,11 +75,12 @@ class TransactionalProducer(Producer):
         """
         deadline = self._clock.monotonic() + within_s
         if offsets:
-            repeated(
+            self._repeated(
                 lambda left: self._client.send_offsets_to_transaction(list(offsets), membership, left),
-                "send_offsets_to_transaction", within_s, self._clock,
-            )  # fmt: skip
-        repeated(self._client.commit_transaction, "commit_transaction", deadline - self._clock.monotonic(), self._clock)
+                "send_offsets_to_transaction",
+                within_s,
+            )
+        self._repeated(self._client.commit_transaction, "commit_transaction", deadline - self._clock.monotonic())
         self._is_open = False
         self._forget_failures()
 
@@ -89,9 +98,13 @@ class TransactionalProducer(Producer):
             # producer (librdkafka #4849), so they are given a chance to arrive.
             self._client.flush(within_s / 2)
             left = deadline - self._clock.monotonic()
-            repeated(self._client.abort_transaction, "abort_transaction", left, self._clock)
+            self._repeated(self._client.abort_transaction, "abort_transaction", left)
         except AbortNeeded as refused:
             raise ClientLost(str(refused)) from refused
         finally:
             self._is_open = False
         self._forget_failures()
+
+    def close(self) -> None:
+        if not self._is_stuck:
+            super().close()
