@@ -69,6 +69,7 @@ enum status window_spec_load(struct window_spec *s, struct arena *arena, const u
     const uint32_t flags = read_u32(&r);
     s->purges = (flags & WINDOW_PURGES) != 0;
     s->closes = (flags & WINDOW_CLOSES) != 0;
+    s->slices = (flags & WINDOW_SLICES) != 0;
     s->gap_column = read_u32(&r);
     s->grid.size = read_i64(&r);
     s->grid.slide = read_i64(&r);

@@ -28,7 +28,8 @@ enum window_trigger {
 enum window_flags {
     WINDOW_PURGES = 1,  /* what fires is emptied */
     WINDOW_CLOSES = 2,  /* a window that goes with something in it says so in one last row */
-    WINDOW_FLAGS = 3,
+    WINDOW_SLICES = 4,  /* windows that overlap are put together from slices where only their end brings a result */
+    WINDOW_FLAGS = 7,
 };
 
 #define NO_COLUMN UINT32_MAX
@@ -39,6 +40,7 @@ struct window_spec {
     enum window_trigger trigger;
     bool purges;
     bool closes;
+    bool slices;
     uint32_t gap_column; /* NO_COLUMN: the gap is fixed */
     struct grid grid;    /* size: the gap too, and the number of rows; slide: every so many rows */
     int64_t lateness;

@@ -28,6 +28,9 @@ enum status windows_init(struct windows *w, struct arena *arena, const struct pl
     w->grouped = w->spec.kind == WINDOW_GRID && w->spec.trigger != TRIGGER_CONTINUOUS;
     w->tumbles = w->spec.kind == WINDOW_GRID && w->spec.grid.slide == w->spec.grid.size && w->spec.trigger == TRIGGER_END;
     w->ends = w->grouped && w->spec.trigger == TRIGGER_END && w->spec.lateness == 0 && !w->spec.purges && !w->spec.closes && !logged;
+    w->sliced = w->ends && w->spec.slices && w->spec.grid.size > w->spec.grid.slide && w->spec.grid.zone.n == 0;
+    w->first_sliced = INT64_MIN;
+    w->old_until = TIME_MIN;
     /* A small state lies close to the next window; a larger one is not spread over more cache lines than it must. */
     const size_t align = w->aggs.state_size < WINDOW_HEAD / 2 ? 8 : WINDOW_HEAD;
     w->stride = (WINDOW_HEAD + w->aggs.state_size + align - 1) & ~(align - 1);
@@ -50,6 +53,8 @@ void windows_free(struct windows *w)
     }
     arena_free(w->arena, w->chunks, w->chunks_capacity * sizeof *w->chunks);
     arena_free(w->arena, w->key_states, (size_t)w->keys_capacity * sizeof *w->key_states);
+    arena_free(w->arena, w->slice_keys, (size_t)w->slice_keys_capacity * sizeof *w->slice_keys);
+    arena_free(w->arena, w->made, (size_t)w->made_capacity * sizeof *w->made);
     arena_free(w->arena, w->due, (size_t)w->due_capacity * sizeof *w->due);
     arena_free(w->arena, w->due_spare, (size_t)w->due_spare_capacity * sizeof *w->due_spare);
     arena_free(w->arena, w->due_groups, (size_t)w->due_groups_capacity * sizeof *w->due_groups);
@@ -157,6 +162,11 @@ enum status windows_key(struct windows *w, struct event_ref e, uint32_t *slot)
     void *states = w->key_states;
     enum status st = arena_reserve(w->arena, &states, &w->keys_capacity, (uint64_t)w->keys.n_slots + 1, sizeof *w->key_states);
     w->key_states = states;
+    if (st == STATUS_OK && w->sliced) {
+        void *slices = w->slice_keys;
+        st = arena_reserve(w->arena, &slices, &w->slice_keys_capacity, (uint64_t)w->keys.n_slots + 1, sizeof *w->slice_keys);
+        w->slice_keys = slices;
+    }
     if (st == STATUS_OK) {
         st = keyspace_slot(&w->keys, w->events, e, true, slot);
     }
@@ -164,6 +174,9 @@ enum status windows_key(struct windows *w, struct event_ref e, uint32_t *slot)
         w->key_states[*slot].head = NO_WINDOW;
         w->key_states[*slot].number = w->keys.integer ? w->keys.slots[*slot].i64 : 0;
         w->key_states[*slot].start = 0;
+        if (w->sliced) {
+            w->slice_keys[*slot] = (struct slice_key){.next = NO_NUMBER};
+        }
         idle_append(w, *slot);
     }
     return st;
@@ -231,7 +244,7 @@ enum status windows_borrow(struct windows *w, uint32_t slot, uint32_t *id)
     const enum status st = take_record(w, id);
     if (st == STATUS_OK) {
         struct window *p = window_at(w, *id);
-        *p = (struct window){.slot = slot, .group = NO_GROUP, .in_use = 1};
+        *p = (struct window){.slot = slot, .group = NO_GROUP, .in_use = 1, .part = PART_SUM};
         agg_init(&w->aggs, window_state(p));
     }
     return st;

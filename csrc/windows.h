@@ -41,6 +41,13 @@ struct window {
     uint8_t past;  /* the end has been reached */
     uint8_t armed; /* `fire` is still to come */
     uint8_t in_use;
+    uint8_t part;  /* enum window_part */
+};
+
+enum window_part {
+    PART_WINDOW = 0,
+    PART_SLICE = 1, /* of the windows of a key */
+    PART_SUM = 2,   /* put together from others; in no chain */
 };
 
 #define WINDOW_HEAD 64
@@ -53,6 +60,17 @@ struct window_key {
     uint32_t head;                 /* its window that starts last, plus one */
     uint32_t idle_next, idle_prev; /* slots plus one, among the keys without windows */
 };
+
+/* What a key has here if its windows are put together from slices (windows_slices.c). */
+struct slice_key {
+    int64_t next; /* the number of its window that ends next; NO_NUMBER: it has none */
+    event_time_t pivot, reached;
+    uint32_t oldest; /* slice plus one; NO_WINDOW: there is none */
+    uint32_t back;   /* plus one; NO_WINDOW: no pivot */
+};
+
+#define NO_NUMBER INT64_MAX
+#define NO_PANE UINT32_MAX
 
 enum window_aside { ASIDE_LATE = 0, ASIDE_NO_WINDOW = 1, ASIDE_NULL_KEY = 2, ASIDE_NO_GAP = 3, ASIDE_KINDS = 4 };
 
@@ -74,7 +92,8 @@ struct window_result {
 struct window_due {
     event_time_t start;
     uint64_t rank; /* of the key */
-    uint32_t window;
+    uint32_t window; /* NO_PANE: it is put together from slices */
+    uint32_t slot;
 };
 
 /* A number of the grid that was looked up lately. */
@@ -106,7 +125,9 @@ struct windows {
     event_time_t watermark;
     bool grouped;   /* timers belong to groups, else to windows */
     bool tumbles;   /* windows side by side, which give one result, at their end, or at once for a late row */
+    bool direct;    /* a row goes into the latest record of its key, if that starts where the latest window of the grid does */
     bool ends;      /* a window's end is its end: one result, which is final, and nothing is told of it */
+    bool sliced;    /* windows are put together from slices */
     bool logged;    /* what happens goes into `log` too */
     struct agg_log log;
     /* records */
@@ -118,6 +139,13 @@ struct windows {
     /* keys */
     struct window_key *key_states;
     uint32_t keys_capacity;
+    struct slice_key *slice_keys; /* if sliced */
+    uint32_t slice_keys_capacity;
+    uint32_t n_slices;
+    int64_t first_sliced;   /* windows before are their own */
+    event_time_t old_until; /* the last time in one of those; TIME_MIN: there never were any */
+    uint32_t *made;         /* records that stand for windows of slices */
+    uint32_t n_made, made_capacity;
     uint32_t idle_first, idle_last, n_idle; /* the first has been idle longest */
     uint32_t live_peak;
     uint32_t slots[WINDOW_BLOCK]; /* of the rows of the block */
@@ -164,8 +192,11 @@ void windows_clear(struct windows *w);
  * STATUS_BAD_SNAPSHOT: no window can be so. */
 MUST_CHECK enum status windows_restore(struct windows *w, struct event_ref key, const struct window *record, const uint8_t *state, size_t size,
                                        const struct event_ref *refs, uint32_t *id);
-/* All windows by (key, start, end), in w->due. */
+/* All windows by (key, start, end), in w->due, until windows_forget_whole. */
 MUST_CHECK enum status windows_in_order(struct windows *w);
+MUST_CHECK enum status windows_forget_whole(struct windows *w);
+/* How many windows there are that have no record of their own. O(slices). */
+uint64_t windows_count_sliced(const struct windows *w);
 /* The invariants in words; NULL if they hold. */
 const char *windows_check(const struct windows *w);
 
@@ -216,8 +247,10 @@ MUST_CHECK enum status windows_merge(struct windows *w, uint32_t into, uint32_t 
 /* windows_fire.c: a row of results, if there is anything in the window; what a row in the window brings about. */
 MUST_CHECK enum status windows_emit(struct windows *w, uint32_t id, uint64_t origin, event_time_t time, bool final);
 MUST_CHECK enum status windows_trigger(struct windows *w, uint32_t id, event_time_t t, uint64_t origin);
-/* The only result of each of these, and they go; if w->ends. */
+/* The only result of each of these, and they go; if w->ends. The latter: only the results, of states of theirs. */
 MUST_CHECK enum status windows_conclude(struct windows *w, const struct window_due *due, uint32_t n, uint64_t origin, event_time_t time);
+MUST_CHECK enum status windows_tell(struct windows *w, const struct window_due *due, const void *const *states, uint32_t n, struct span span,
+                                    uint64_t origin, event_time_t time);
 
 /* Mostly nothing. */
 static inline enum status windows_triggered(struct windows *w, uint32_t id, event_time_t t, uint64_t origin)
@@ -244,6 +277,7 @@ MUST_CHECK enum status windows_schedule_group(struct windows *w, uint32_t group)
 
 /* windows_grid.c: makes a window that has just been opened one of the group of its number; the group is gone. */
 MUST_CHECK enum status windows_join_group(struct windows *w, uint32_t id, int64_t number);
+MUST_CHECK enum status windows_enter_group(struct windows *w, int64_t number, struct window_pane pane, uint32_t *group);
 void windows_forget_group(struct windows *w, uint32_t group);
 
 /* windows_grid.c, windows_session.c, windows_count.c: a row of a key. ASIDE_KINDS: it is in a window. */
@@ -255,6 +289,16 @@ MUST_CHECK enum status windows_count_row(struct windows *w, uint32_t slot, struc
 MUST_CHECK enum status windows_sliding_count_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin);
 /* What a window of rows has not given out when the input ends. */
 MUST_CHECK enum status windows_count_rest(struct windows *w, uint32_t id, uint64_t origin);
+
+/* windows_slices.c: a row of a key in the window `number` and those before; the end of the window of the keys that are due; the first window
+ * that a slice is in. */
+MUST_CHECK enum status windows_slice_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, int64_t number);
+MUST_CHECK enum status windows_end_slices(struct windows *w, int64_t number, struct span span, uint64_t origin, event_time_t time);
+int64_t windows_first_of(const struct windows *w, struct span slice);
+
+/* windows_whole.c: records for the windows that are put together from slices. */
+MUST_CHECK enum status windows_make_whole(struct windows *w);
+const char *windows_check_slices(const struct windows *w, uint32_t slot, uint32_t *n_slices, uint32_t *n_backs);
 
 /* A row of the segment that is being taken goes into a window. It may wait: what looks into a window calls windows_flush before. */
 MUST_CHECK static inline enum status windows_add(struct windows *w, uint32_t id, struct event_ref e)

@@ -46,6 +46,7 @@ cdef extern from "windows.h" nogil:
         agg_log log
         uint32_t n_records
         uint32_t n_open
+        uint32_t n_slices
         window_key *key_states
         uint32_t n_idle
         window_due *due
@@ -68,6 +69,8 @@ cdef extern from "windows.h" nogil:
     status windows_restore(windows *w, event_ref key, const window *record, const uint8_t *state, size_t size,
                            const event_ref *refs, uint32_t *id)
     status windows_in_order(windows *w)
+    status windows_forget_whole(windows *w)
+    uint64_t windows_count_sliced(const windows *w)
     void windows_trim_keys(windows *w)
     const char *windows_check(const windows *w)
     window *window_at(const windows *w, uint32_t id)
@@ -253,11 +256,12 @@ cdef class WindowCore:
     def counters(self):
         """What was counted since the start, and what is held now, by name."""
         cdef windows *w = &self.windows
+        cdef uint64_t sliced = windows_count_sliced(w)
         return {
             "rows": w.counters.rows, "late": w.counters.aside[<int> ASIDE_LATE], "no_window": w.counters.aside[<int> ASIDE_NO_WINDOW],
             "null_keys": w.counters.aside[<int> ASIDE_NULL_KEY], "no_gaps": w.counters.aside[<int> ASIDE_NO_GAP],
-            "results": w.counters.results, "opened": w.counters.opened, "overflows": w.result_values.overflows,
-            "windows": w.n_open, "keys": w.keys.n_keys - w.n_idle, "groups": w.groups.n_live, "timers": w.timers.n, "dictionary": w.keys.n_keys,
+            "results": w.counters.results, "opened": w.counters.opened + sliced, "overflows": w.result_values.overflows,
+            "windows": w.n_open - w.n_slices + sliced, "keys": w.keys.n_keys - w.n_idle, "groups": w.groups.n_live, "timers": w.timers.n, "dictionary": w.keys.n_keys,
             "bytes": self.arena.bytes_used,
         }
 
@@ -309,6 +313,8 @@ cdef class WindowCore:
         finally:
             arena_free(&self.arena, out.bytes, out.capacity)
             keys = _take_keys(&w.result_keys)
+            if windows_forget_whole(w):
+                raise MemoryError
         return records, keys, states, refs, numbers
 
     def restore(self, int64_t watermark, Segment keys, Segment events, records, list states, refs, tuple counters):

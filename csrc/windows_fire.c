@@ -53,9 +53,28 @@ static enum status prepare(struct windows *w, const struct window_due *due, uint
         return st;
     }
     for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
-        st = key_columns_append(&w->result_keys, &w->keys, window_at(w, due[i].window)->slot);
+        st = key_columns_append(&w->result_keys, &w->keys, due[i].slot);
     }
     return st;
+}
+
+enum status windows_tell(struct windows *w, const struct window_due *due, const void *const *states, uint32_t n, struct span span,
+                         uint64_t origin, event_time_t time)
+{
+    enum status st = prepare(w, due, n);
+    if (st == STATUS_OK) {
+        st = agg_emit_many(&w->aggs, states, n, &w->result_values);
+    }
+    if (st != STATUS_OK) {
+        return st;
+    }
+    const struct window_result result = {.origin = origin, .time = time, .start = span.start, .end = span.end, .final = true};
+    for (uint32_t i = 0; i < n; i++) {
+        w->results[w->n_results + i] = result;
+    }
+    w->n_results += n;
+    w->counters.results += n;
+    return STATUS_OK;
 }
 
 static enum status conclude_block(struct windows *w, const struct window_due *due, uint32_t n, uint64_t origin, event_time_t time)
@@ -67,17 +86,19 @@ static enum status conclude_block(struct windows *w, const struct window_due *du
         __builtin_prefetch(p, 1);
         __builtin_prefetch(states[i], 1);
     }
-    enum status st = prepare(w, due, n);
-    if (st == STATUS_OK) {
-        st = agg_emit_many(&w->aggs, states, n, &w->result_values);
+    const struct window *first = window_at(w, due[0].window);
+    enum status st = STATUS_OK;
+    for (uint32_t i = 0; st == STATUS_OK && i < n;) { /* of one window; of several only at the last of all times */
+        uint32_t end = i + 1;
+        while (end < n && due[end].start == due[i].start) {
+            end++;
+        }
+        st = windows_tell(w, due + i, states + i, end - i, (struct span){due[i].start, first->end}, origin, time);
+        i = end;
     }
     for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
-        const struct window *p = window_at(w, due[i].window);
-        w->results[w->n_results++] = (struct window_result){.origin = origin, .time = time, .start = p->start, .end = p->end,
-                                                            .revision = p->revision, .final = true};
         st = windows_close(w, due[i].window);
     }
-    w->counters.results += n;
     return st;
 }
 

@@ -37,7 +37,7 @@ static enum status open_group(struct windows *w, struct window_place *place)
     return st;
 }
 
-enum status windows_join_group(struct windows *w, uint32_t id, int64_t number)
+enum status windows_enter_group(struct windows *w, int64_t number, struct window_pane pane, uint32_t *group)
 {
     struct window_place *place = place_of(w, number);
     if (place->group == NO_GROUP) {
@@ -46,9 +46,14 @@ enum status windows_join_group(struct windows *w, uint32_t id, int64_t number)
             return st;
         }
     }
+    *group = place->group;
+    return window_groups_add(&w->groups, place->group, pane);
+}
+
+enum status windows_join_group(struct windows *w, uint32_t id, int64_t number)
+{
     struct window *p = window_at(w, id);
-    p->group = place->group;
-    return window_groups_add(&w->groups, place->group, (struct window_pane){p->slot, id});
+    return windows_enter_group(w, number, (struct window_pane){p->slot, id}, &p->group);
 }
 
 void windows_forget_group(struct windows *w, uint32_t group)
@@ -72,9 +77,26 @@ enum status windows_grid_row(struct windows *w, uint32_t slot, struct event_ref 
                              enum window_aside *aside)
 {
     uint32_t at = w->key_states[slot].head, prev = NO_WINDOW;
+    int64_t number = number_of(w, t);
     *aside = time_add(t, w->spec.lateness) <= w->watermark ? ASIDE_LATE : ASIDE_NO_WINDOW;
+    if (w->sliced && number >= w->first_sliced) {
+        if (place_of(w, number)->span.end - 1 <= w->watermark) {
+            return STATUS_OK;
+        }
+        const enum status st = windows_slice_row(w, slot, e, t, number);
+        *aside = ASIDE_KINDS;
+        if (st != STATUS_OK || w->watermark >= w->old_until) {
+            return st;
+        }
+        number = w->first_sliced - 1;
+        prev = w->slice_keys[slot].oldest; /* slices begin after windows that are not put together */
+        at = window_at(w, prev - 1)->next;
+    } else if (w->sliced && w->slice_keys[slot].oldest != NO_WINDOW) {
+        prev = w->slice_keys[slot].oldest;
+        at = window_at(w, prev - 1)->next;
+    }
     /* From the latest start to the earliest: once one is gone, those before it are too. */
-    for (int64_t number = number_of(w, t);; number--) {
+    for (;; number--) {
         struct window_place *place = place_of(w, number);
         if (place->span.end <= t || window_gone(w, place->span.end) <= w->watermark) {
             return STATUS_OK;

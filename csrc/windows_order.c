@@ -18,8 +18,11 @@ static bool before(const struct windows *w, const struct window_due *a, const st
     if (a->rank != b->rank) {
         return a->rank < b->rank;
     }
+    const int keys = w->keys.integer ? 0 : key_compare(&w->keys, a->slot, b->slot);
+    if (keys == 0 && a->window == b->window) {
+        return false;
+    }
     const struct window *p = window_at(w, a->window), *q = window_at(w, b->window);
-    const int keys = w->keys.integer ? 0 : key_compare(&w->keys, p->slot, q->slot);
     return keys != 0 ? keys < 0 : p->start != q->start ? p->start < q->start : p->end < q->end;
 }
 
@@ -35,7 +38,8 @@ enum status windows_push_due(struct windows *w, uint32_t id, event_time_t start)
 {
     const enum status st = windows_reserve_due(w, (uint64_t)w->n_due + 1);
     if (st == STATUS_OK) {
-        w->due[w->n_due++] = (struct window_due){start, windows_rank(w, window_at(w, id)->slot), id};
+        const uint32_t slot = window_at(w, id)->slot;
+        w->due[w->n_due++] = (struct window_due){start, windows_rank(w, slot), id, slot};
     }
     return st;
 }
@@ -161,10 +165,10 @@ enum status windows_sort_due(struct windows *w)
 
 enum status windows_in_order(struct windows *w)
 {
-    enum status st = STATUS_OK;
+    enum status st = windows_make_whole(w);
     w->n_due = 0;
     for (uint32_t i = 0; st == STATUS_OK && i < w->n_records; i++) {
-        if (window_at(w, i)->in_use) {
+        if (window_at(w, i)->in_use && window_at(w, i)->part == PART_WINDOW) {
             st = windows_push_due(w, i, 0);
         }
     }

@@ -73,6 +73,20 @@ static enum status settle(struct windows *w, uint32_t id, int64_t number)
     return windows_schedule(w, id);
 }
 
+/* Slices cannot be told from a window, so this one stays whole, as do those before it. Those of the first of all times have no order of their
+ * own among slices: then nothing is put together at all. */
+static void keep_whole(struct windows *w, struct span bounds, int64_t number)
+{
+    if (w->first_sliced <= number) {
+        w->first_sliced = number + 1;
+    }
+    if (bounds.start == TIME_MIN) {
+        w->first_sliced = INT64_MAX;
+        w->old_until = TIME_MAX;
+    }
+    w->old_until = bounds.end - 1 > w->old_until ? bounds.end - 1 : w->old_until;
+}
+
 enum status windows_restore(struct windows *w, struct event_ref key, const struct window *record, const uint8_t *state, size_t size,
                             const struct event_ref *refs, uint32_t *id)
 {
@@ -110,6 +124,9 @@ enum status windows_restore(struct windows *w, struct event_ref key, const struc
         agg_init(&w->aggs, window_state(p));
         return st;
     }
+    if (w->sliced) {
+        keep_whole(w, bounds, number);
+    }
     return holds_well(w, p) ? settle(w, *id, number) : STATUS_BAD_SNAPSHOT;
 }
 
@@ -118,6 +135,8 @@ enum status windows_restore(struct windows *w, struct event_ref key, const struc
 static const char *check_chain(const struct windows *w, uint32_t slot, uint32_t *n)
 {
     uint32_t prev = NO_WINDOW;
+    const uint32_t slices = w->sliced ? w->slice_keys[slot].oldest : NO_WINDOW;
+    bool past_slices = slices == NO_WINDOW;
     for (uint32_t at = w->key_states[slot].head; at != NO_WINDOW; at = window_at(w, at - 1)->next) {
         const struct window *p = window_at(w, at - 1);
         if (!p->in_use || p->slot != slot || p->prev != prev) {
@@ -125,6 +144,10 @@ static const char *check_chain(const struct windows *w, uint32_t slot, uint32_t 
         }
         if (prev != NO_WINDOW) {
             const struct window *later = window_at(w, prev - 1);
+            past_slices = past_slices || prev == slices;
+            if ((p->part == PART_SLICE) == past_slices) {
+                return "slices and windows of a key are mixed up";
+            }
             if (later->start < p->start || (later->start == p->start && later->end <= p->end)) {
                 return "the windows of a key are out of order";
             }
@@ -149,6 +172,9 @@ static const char *check_window(const struct windows *w, uint32_t id)
 {
     const struct window *p = window_at(w, id);
     const bool timed = window_spec_timed(&w->spec);
+    if (p->part != PART_WINDOW) {
+        return agg_check(&w->aggs, window_contents(p), w->events);
+    }
     if (timed && window_gone(w, p->end) <= w->watermark) {
         return "a window is there whose time is over";
     }
@@ -172,7 +198,8 @@ static const char *check_groups(const struct windows *w)
     uint32_t panes = 0;
     for (uint32_t i = 0; i < w->groups.n_groups; i++) {
         const struct window_group *g = &w->groups.groups[i];
-        for (uint32_t k = 0; k < g->n_panes; k++) {
+        const bool sliced = w->sliced && g->number >= w->first_sliced;
+        for (uint32_t k = 0; !sliced && k < g->n_panes; k++) {
             const struct window *p = window_at(w, g->panes[k].id);
             if (!p->in_use || p->group != i || p->slot != g->panes[k].slot) {
                 return "a group has a window that is not its own";
@@ -181,9 +208,9 @@ static const char *check_groups(const struct windows *w)
         if (g->in_use ? g->n_panes == 0 || w->timers.place[i] == NO_TIMER : g->n_panes != 0) {
             return "a group has no window, or no timer";
         }
-        panes += g->n_panes;
+        panes += sliced ? 0 : g->n_panes;
     }
-    if (panes != w->n_open || w->timers.n != w->groups.n_live) {
+    if (panes != w->n_open - w->n_slices || w->timers.n != w->groups.n_live) {
         return "a window is in no group, or a timer belongs to none";
     }
     return window_groups_check(&w->groups);
@@ -191,10 +218,13 @@ static const char *check_groups(const struct windows *w)
 
 const char *windows_check(const struct windows *w)
 {
-    uint32_t chained = 0, open = 0, idle = 0, armed = 0;
+    uint32_t chained = 0, open = 0, idle = 0, armed = 0, slices = 0, sums = 0, backs = 0;
     for (uint32_t i = 0; i < w->keys.table_size; i++) {
         if (w->keys.table[i] != 0) {
             const char *reason = check_chain(w, w->keys.table[i] - 1, &chained);
+            if (reason == NULL && w->sliced) {
+                reason = windows_check_slices(w, w->keys.table[i] - 1, &slices, &backs);
+            }
             if (reason != NULL) {
                 return reason;
             }
@@ -207,9 +237,13 @@ const char *windows_check(const struct windows *w)
             if (reason != NULL) {
                 return reason;
             }
-            open++;
+            open += window_at(w, i)->part != PART_SUM;
+            sums += window_at(w, i)->part == PART_SUM;
             armed += !w->grouped && w->timers.place[i] != NO_TIMER;
         }
+    }
+    if (slices != w->n_slices || sums != backs || w->n_made > 0) {
+        return "slices, or what was put together from them, are counted wrong";
     }
     if (open != w->n_open || chained != open || idle != w->n_idle) {
         return "windows or keys without windows are counted wrong";

@@ -21,7 +21,7 @@ static uint32_t find_number(const struct windows *w, uint64_t hash, int64_t numb
 static inline void prefetch_window(const struct windows *w, uint32_t id)
 {
     const struct window *p = window_at(w, id);
-    if (!w->tumbles) {
+    if (!w->direct) {
         __builtin_prefetch(p, 1);
     }
     __builtin_prefetch(window_contents(p), 1);
@@ -87,8 +87,8 @@ static enum status global_row(struct windows *w, uint32_t slot, struct event_ref
     return st == STATUS_OK ? windows_triggered(w, id, t, origin) : st;
 }
 
-/* Windows side by side: mostly a row goes to the latest window of its key, which is that of the row before, too, and makes nothing fire.
- * The window is there, so the row is not late. */
+/* Windows side by side, or slices: mostly a row goes to the latest one of its key, which is that of the row before, too, and makes nothing
+ * fire. The window is there, so the row is not late. */
 static inline bool is_latest(const struct windows *w, uint32_t slot, event_time_t t, uint32_t *id)
 {
     if (slot == KEY_NULL || t < w->recent.start || t >= w->recent.end) {
@@ -167,6 +167,10 @@ enum status windows_step(struct windows *w, uint32_t segment, const uint64_t *or
     enum status st = arena_reserve(w->arena, &asides, &w->asides_capacity, (uint64_t)w->n_asides + n_rows, sizeof *w->asides);
     w->asides = asides;
     w->segment = segment;
+    if (st == STATUS_OK) {
+        st = windows_forget_whole(w);
+    }
+    w->direct = w->tumbles || (w->sliced && w->spec.grid.size % w->spec.grid.slide == 0 && w->watermark >= w->old_until);
     uint32_t mark = 0;
     for (uint32_t first = 0; st == STATUS_OK && first < n_rows; first += WINDOW_BLOCK) {
         const uint32_t n = n_rows - first < WINDOW_BLOCK ? n_rows - first : WINDOW_BLOCK;
@@ -178,7 +182,7 @@ enum status windows_step(struct windows *w, uint32_t segment, const uint64_t *or
             if (UNLIKELY(st != STATUS_OK)) {
                 break;
             }
-            if (LIKELY(w->tumbles && is_latest(w, w->slots[i], times[row], &id))) {
+            if (LIKELY(w->direct && is_latest(w, w->slots[i], times[row], &id))) {
                 st = windows_add(w, id, (struct event_ref){segment, row});
             } else {
                 st = step_row(w, w->slots[i], (struct event_ref){segment, row}, times[row], origins[row]);

@@ -111,7 +111,8 @@ static enum status push_group(struct windows *w, uint32_t id)
         st = windows_reserve_due(w, (uint64_t)w->n_due + g->n_panes);
     }
     for (uint32_t i = 0; st == STATUS_OK && i < g->n_panes; i++) {
-        w->due[w->n_due++] = (struct window_due){g->span.start, windows_rank(w, g->panes[i].slot), g->panes[i].id};
+        const struct window_pane pane = g->panes[i];
+        w->due[w->n_due++] = (struct window_due){g->span.start, windows_rank(w, pane.slot), pane.id, pane.slot};
     }
     return st;
 }
@@ -125,6 +126,24 @@ static enum status settle_group(struct windows *w, uint32_t id)
     }
     windows_forget_group(w, id);
     return STATUS_OK;
+}
+
+/* Windows that are put together from slices end one after the other, also those that the range of times lets end together: the next ones are
+ * known only then. */
+static enum status due_slices(struct windows *w, event_time_t deadline)
+{
+    w->n_due = 0;
+    w->n_due_groups = 0;
+    uint32_t least = w->timers.heap[0].owner;
+    for (uint32_t i = 1; deadline == TIME_MAX - 1 && i < w->timers.n; i++) {
+        const uint32_t owner = w->timers.heap[i].owner;
+        if (w->timers.heap[i].deadline == deadline && w->groups.groups[owner].number < w->groups.groups[least].number) {
+            least = owner;
+        }
+    }
+    timers_cancel(&w->timers, least);
+    const enum status st = push_group(w, least);
+    return st == STATUS_OK ? windows_sort_due(w) : st;
 }
 
 static enum status due_at(struct windows *w, event_time_t deadline, event_time_t watermark)
@@ -184,8 +203,11 @@ enum status windows_advance(struct windows *w, event_time_t watermark, uint64_t 
     }
     while (w->timers.n > 0 && w->timers.heap[0].deadline <= watermark) {
         const event_time_t deadline = w->timers.heap[0].deadline;
-        st = due_at(w, deadline, watermark);
-        if (st == STATUS_OK && w->ends) {
+        st = w->sliced ? due_slices(w, deadline) : due_at(w, deadline, watermark);
+        const struct window_group *g = w->sliced ? &w->groups.groups[w->due_groups[0]] : NULL;
+        if (st == STATUS_OK && g != NULL && g->number >= w->first_sliced) {
+            st = windows_end_slices(w, g->number, g->span, origin, told(w, deadline));
+        } else if (st == STATUS_OK && w->ends) {
             st = windows_conclude(w, w->due, w->n_due, origin, told(w, deadline));
         }
         for (uint32_t i = 0; st == STATUS_OK && !w->ends && i < w->n_due; i++) {

@@ -161,7 +161,7 @@ C_LAYERS = [
 # A module in several files: they share its header.
 C_PARTS = {
     **dict.fromkeys(["aggregate_plan", "aggregate_out", "aggregate_state"], "aggregate"),
-    **dict.fromkeys([f"windows_{part}" for part in ("rows", "grid", "session", "count")], "windows"),
+    **dict.fromkeys([f"windows_{part}" for part in ("rows", "grid", "slices", "whole", "session", "count")], "windows"),
     **dict.fromkeys([f"windows_{part}" for part in ("fire", "order", "time", "restore")], "windows"),
     **dict.fromkeys(
         [f"nfa_{part}" for part in ("rows", "dispatch", "lag", "time", "step", "strict", "emit", "bound")], "nfa"

@@ -43,7 +43,7 @@ static struct spec random_spec(void)
     s.offset = (int64_t)random_below((uint32_t)(2 * s.slide - 1)) - s.slide + 1;
     s.lateness = random_below(3) == 0 ? random_below(20) : 0;
     s.trigger_n = 1 + random_below(6);
-    s.flags = random_below(4);
+    s.flags = random_below(8);
     if (s.kind == WINDOW_COUNT || s.kind == WINDOW_SLIDING_COUNT) {
         s.trigger = TRIGGER_NEVER;
         s.flags &= WINDOW_CLOSES;

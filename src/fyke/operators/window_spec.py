@@ -12,13 +12,14 @@ from fyke.trigger import Trigger
 from fyke.window import CountWindow, GlobalWindow, Hopping, Session, Sliding, Tumbling, Window
 from fyke.zones import zone_changes
 
-__all__ = ["check_together", "spec_bytes", "waits"]
+__all__ = ["check_together", "is_sliced", "spec_bytes", "waits"]
 
 # The numbers are those of csrc/window_spec.h.
 _GRID, _SESSION, _COUNT, _SLIDING_COUNT, _GLOBAL = range(5)
 _END, _CONTINUOUS, _EVERY, _NEVER = range(4)
 _PURGES: Final = 1
 _CLOSES: Final = 2
+_SLICES: Final = 4
 
 
 def check_together(window: Window, trigger: Trigger | None, emit_rest: bool) -> None:
@@ -62,7 +63,14 @@ def waits(window: Window, trigger: Trigger | None, lateness: int) -> list[str]:
     return [f"a result comes {when}", f"a window is kept until the watermark reaches {until}"]
 
 
-def spec_bytes(window: Window, trigger: Trigger | None, lateness: int, emit_rest: bool, gap_column: int) -> bytes:
+def is_sliced(window: Window) -> bool:
+    """Whether windows overlap so much that putting them together from slices is cheaper than adding rows to each."""
+    return isinstance(window, Hopping) and window.size >= 4 * window.every
+
+
+def spec_bytes(
+    window: Window, trigger: Trigger | None, lateness: int, emit_rest: bool, gap_column: int, sliced: bool
+) -> bytes:
     """The bytes that window_spec_load reads."""
     kind, size, slide, offset = _GRID, 1, 1, 0
     zone: tuple[tuple[int, int], ...] = ()
@@ -88,6 +96,7 @@ def spec_bytes(window: Window, trigger: Trigger | None, lateness: int, emit_rest
             trigger is not None and trigger.kind == "per_update"
         )
     flags = (_PURGES if trigger is not None and trigger.purge else 0) | (_CLOSES if closes else 0)
+    flags |= _SLICES if sliced else 0
     numbers = struct.pack("<4I5qI", kind, fires, flags, gap_column, size, slide, offset, lateness, every, len(zone))
     return numbers + b"".join(struct.pack("<2q", *change) for change in zone)
 

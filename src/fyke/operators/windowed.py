@@ -24,7 +24,7 @@ from fyke.operator import Batch, Output, State
 from fyke.operators.aggregates import result_arrays
 from fyke.operators.keys import key_array, key_parts, named_keys
 from fyke.operators.python_aggregates import PythonAggregates
-from fyke.operators.window_spec import check_together, spec_bytes, waits
+from fyke.operators.window_spec import check_together, is_sliced, spec_bytes, waits
 from fyke.operators.windowed_state import export_windows, restore_windows
 from fyke.plan import NONE
 from fyke.schema import Schema, typecheck
@@ -74,6 +74,8 @@ class Windowed:
         emit_rest: what a count window or a count trigger has not told when the window goes, or the input ends, comes
             out as final.
         panes: what else is kept of the windows; None: the aggregates that the kernel does not keep.
+        sliced: whether windows that overlap are put together from slices where that can be, which gives the same
+            results; None: where it is cheaper.
 
     Raises:
         DefinitionError: a window and a trigger that do not go together, or names that are there twice.
@@ -91,6 +93,7 @@ class Windowed:
         allowed_lateness: DurationLike = 0,
         emit_rest: bool = False,
         panes: Panes | None = None,
+        sliced: bool | None = None,
     ) -> None:
         self.window, self.trigger = window, trigger
         self.lateness = 0 if allowed_lateness == 0 else to_ns(allowed_lateness)
@@ -112,7 +115,8 @@ class Windowed:
         self.encoder = Encoder(self.plan.rows.plan, "", None, keep)
         self.rows = RowStore(self.plan.rows.plan.tables, Payloads)
         gap_column = self.plan.others[0] if self.plan.others else NONE
-        spec = spec_bytes(window, trigger, self.lateness, emit_rest, gap_column)
+        sliced = is_sliced(window) if sliced is None else sliced
+        spec = spec_bytes(window, trigger, self.lateness, emit_rest, gap_column, sliced)
         self.panes = PythonAggregates(self.plan) if panes is None else panes
         self.logged = panes is not None or self.plan.has_python
         self.core = WindowCore(self.rows, spec, self.plan.tables, self.logged)
