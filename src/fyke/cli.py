@@ -1,4 +1,4 @@
-"""The command line: `fyke replay`, `fyke backtest`, `fyke explain`, `fyke generate`.
+"""The command line: `fyke replay`, `fyke backtest`, `fyke explain`, `fyke generate`, `fyke doctor`, `fyke reset`.
 
 Results go to standard output or to files, everything that is said about them to standard error. Exit status: 0 done,
 1 the data or the run failed, 2 used wrongly, 130 interrupted. Errors are one line; --debug shows where they came from.
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from fyke import __version__
+from fyke.cli_app import doctor_command, reset_command
 from fyke.cli_backtest import backtest_command
 from fyke.cli_files import AT_ITS_END, checkpointing, refuse_the_logs
 from fyke.cli_names import resolve, resolve_pattern
@@ -57,6 +58,8 @@ app = typer.Typer(
 )
 
 app.command("backtest")(backtest_command)
+app.command("doctor")(doctor_command)
+app.command("reset")(reset_command)
 
 
 @app.callback(invoke_without_command=True)

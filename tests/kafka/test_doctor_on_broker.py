@@ -5,6 +5,7 @@ import time
 import pytest
 from confluent_kafka import Producer
 
+from tests.cli.forked import fyke_command
 from tests.kafka import apps, clients
 from tests.kafka.test_app import topics, write  # noqa: F401
 
@@ -55,3 +56,37 @@ def test_the_doctor_names_topics_that_are_not_there(brokers, topics, tmp_path): 
     app = apps.make_app(clients.new_name("app"), brokers, source, clients.new_name("nowhere"), folder=tmp_path)
     missing = [about for about, (level, text) in findings(app).items() if "no such topic" in text]
     assert len(missing) == 3
+
+
+APP = """
+import fyke, pyarrow as pa
+app = fyke.App("{name}", brokers="{brokers}", folder="state")
+schema = {{"ts": pa.int64(), "card": pa.string(), "amount": pa.float64()}}
+payments = app.topic("{source}", schema=schema, time="ts", unit="s")
+payments.select("card").to("{target}")
+"""
+
+
+def test_the_commands_examine_and_reset_an_app(brokers, topics, tmp_path):  # noqa: F811
+    source, out = topics
+    write(brokers, source, apps.events(50))
+    name = clients.new_name("app")
+    values = {"name": name, "brokers": brokers, "source": source}
+    (tmp_path / "well.py").write_text(APP.format(**values, target=f"{out}-hits"))
+    (tmp_path / "ill.py").write_text(APP.format(**values, target="fyke-test-nowhere"))
+
+    ill = fyke_command(tmp_path, "doctor", "ill:app")
+    assert ill.returncode == 1
+    first = ill.stdout.decode().splitlines()[0]
+    assert first.split()[:3] == ["problem", "topic", "fyke-test-nowhere"]
+    well = fyke_command(tmp_path, "doctor", "well:app")
+    assert well.returncode == 0
+    assert "50 records wait" in well.stdout.decode()
+
+    done = fyke_command(tmp_path, "reset", "well:app", "--since", "latest", "--yes")
+    assert done.stderr.decode() == f"{name} begins at latest when it is started next\n"
+    assert "0 records wait" in fyke_command(tmp_path, "doctor", "well:app").stdout.decode()
+    refused = fyke_command(tmp_path, "reset", "well:app", "--since", "2026-01-01T00:00:00", "--yes")
+    assert refused.returncode == 2
+    assert "say the zone" in refused.stderr.decode()
+    assert fyke_command(tmp_path, "doctor", "well:payments").returncode == 2

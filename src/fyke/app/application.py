@@ -318,6 +318,22 @@ class App:
         status = self.status()
         return None if status is None else status.statistics
 
+    def reset(self, since: Any = "earliest") -> None:
+        """Forget state and offsets: the next instance begins there, as if the app had never run.
+
+        What was written stays where it is. No instance may run.
+
+        Args:
+            since: "earliest", "latest", a datetime, or offsets by (topic, partition).
+
+        Raises:
+            BrokerError: an instance runs, or no broker answers.
+        """
+        admin = Admin(admin_settings(self._brokers, self.name, self._user))
+        counts = admin.partitions(self._topics)
+        everything = [Partition(topic, number) for topic, n in counts.items() for number in range(n)]
+        admin.reset(self.name, _offsets(admin, everything, since))
+
     def examine(self, watch_s: float = 0.0) -> list[Finding]:
         """Ask the brokers how the app is: its topics, group, offsets, event time, open transactions, settings.
 

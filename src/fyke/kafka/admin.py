@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,8 @@ __all__ = ["Admin", "Group", "When"]
 When: TypeAlias = "str | int"
 """A place in a log: "earliest", "latest", or a time in ms since the epoch: the first record at or after it."""
 
+SETTLES_S: Final = 2.0
+"""For so long a topic may be new, and not known to every broker yet."""
 PASSING: Final = frozenset(
     {
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -69,16 +72,23 @@ class Admin:
         Raises:
             DefinitionError: a topic is not there. BrokerError: no answer.
         """
+        deadline = time.monotonic() + SETTLES_S
         found: dict[str, int] = {}
         for topic in topics:
-            try:
-                about = self._client.list_topics(topic, timeout=self._within_s).topics[topic]
-            except KafkaException as raised:
-                raise BrokerError(f"asking for topic {topic}: {told(error_of(raised))}") from raised
+            about = self._about(topic)
+            while (about.error is not None or not about.partitions) and time.monotonic() < deadline:
+                time.sleep(0.1)
+                about = self._about(topic)
             if about.error is not None or not about.partitions:
                 raise DefinitionError(f'there is no topic "{topic}": {told(about.error) if about.error else "no"}')
             found[topic] = len(about.partitions)
         return found
+
+    def _about(self, topic: str) -> Any:
+        try:
+            return self._client.list_topics(topic, timeout=self._within_s).topics[topic]
+        except KafkaException as raised:
+            raise BrokerError(f"asking for topic {topic}: {told(error_of(raised))}") from raised
 
     def make(self, topic: str, partitions: int, settings: Mapping[str, str], replicas: int = -1) -> bool:
         """Make a topic unless it is there; return whether it was made. replicas -1: as many as the broker's default.
@@ -203,11 +213,7 @@ class Admin:
         Raises:
             BrokerError: no answer.
         """
-        try:
-            about = self._client.list_topics(topic, timeout=self._within_s).topics[topic]
-        except KafkaException as raised:
-            raise BrokerError(f"asking for topic {topic}: {told(error_of(raised))}") from raised
-        return min((len(each.replicas) for each in about.partitions.values()), default=0)
+        return min((len(each.replicas) for each in self._about(topic).partitions.values()), default=0)
 
     def _settings(self, resource: Any) -> dict[str, str]:
         answer = self._asked(
