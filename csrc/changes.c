@@ -53,9 +53,14 @@ void change_set_clear(struct change_set *s)
     s->n = 0;
 }
 
-enum status change_set_freeze(struct change_set *s, uint32_t n)
+enum status change_set_freeze(struct change_set *s, uint32_t n, bool track)
 {
-    const enum status st = change_set_reserve(s, n);
+    enum status st = change_set_reserve(s, n);
+    if (st == STATUS_OK && track) {
+        void *list = s->list;
+        st = arena_reserve(s->arena, &list, &s->list_capacity, n, sizeof *s->list);
+        s->list = list;
+    }
     if (st != STATUS_OK) {
         return st;
     }

@@ -36,7 +36,7 @@ MUST_CHECK enum status change_set_reserve(struct change_set *s, uint32_t n);
 MUST_CHECK enum status change_set_add(struct change_set *s, uint32_t id, uint64_t birth);
 /* Nothing has changed any more. */
 void change_set_clear(struct change_set *s);
-/* A freeze begins: of the things below n, none has been copied. */
-MUST_CHECK enum status change_set_freeze(struct change_set *s, uint32_t n);
+/* A freeze begins: of the things below n, none has been copied. `track`: changes will be listed, and there is room for n of them. */
+MUST_CHECK enum status change_set_freeze(struct change_set *s, uint32_t n, bool track);
 
 #endif

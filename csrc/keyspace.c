@@ -104,9 +104,8 @@ static enum status encode(struct keyspace *k, const uint32_t *columns, const str
     return STATUS_OK;
 }
 
-static enum status grow_table(struct keyspace *k)
+static enum status grow_table(struct keyspace *k, uint32_t size)
 {
-    const uint32_t size = k->table_size * 2;
     uint32_t *table = arena_alloc(k->arena, size * sizeof *table);
     if (table == NULL) {
         return STATUS_NO_MEMORY;
@@ -127,10 +126,26 @@ static enum status grow_table(struct keyspace *k)
     return STATUS_OK;
 }
 
+enum status keyspace_reserve(struct keyspace *k, uint32_t n)
+{
+    uint32_t size = k->table_size;
+    while (size / 2 <= n && size < 1U << 31) {
+        size *= 2;
+    }
+    const enum status st = size > k->table_size ? grow_table(k, size) : STATUS_OK;
+    if (st != STATUS_OK) {
+        return st;
+    }
+    void *slots = k->slots;
+    const enum status reserved = arena_reserve(k->arena, &slots, &k->capacity, n, sizeof *k->slots);
+    k->slots = slots;
+    return reserved;
+}
+
 static enum status insert_key(struct keyspace *k, uint64_t hash, int64_t number, uint32_t size, uint32_t *slot)
 {
     if (k->n_keys >= k->table_size / 2) {
-        const enum status st = grow_table(k);
+        const enum status st = grow_table(k, k->table_size * 2);
         if (st != STATUS_OK) {
             return st;
         }

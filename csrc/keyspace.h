@@ -91,6 +91,8 @@ static inline uint32_t keyspace_find(const struct keyspace *k, uint64_t hash, in
     return NO_SLOT;
 }
 
+/* Room for n keys. */
+MUST_CHECK enum status keyspace_reserve(struct keyspace *k, uint32_t n);
 /* Frees a slot without users. */
 void keyspace_drop(struct keyspace *k, uint32_t slot);
 

@@ -536,6 +536,8 @@ struct nfa_tables {
 MUST_CHECK enum status nfa_restore(struct nfa *n, const struct nfa_tables *t, const char **reason);
 /* nfa_collect.c: all keyed states and events before, or one keyed state. On failure the records are of no use. */
 MUST_CHECK enum status nfa_collect(const struct nfa *n, struct records *r);
+/* Room for all of them; what is not used is never touched. */
+MUST_CHECK enum status nfa_reserve_records(const struct nfa *n, struct records *r);
 MUST_CHECK enum status nfa_collect_keyed(const struct nfa *n, struct records *r, uint32_t id);
 MUST_CHECK enum status nfa_collect_strict(const struct nfa *n, struct records *r, uint32_t id);
 MUST_CHECK enum status nfa_collect_lag(const struct nfa *n, struct records *r, uint32_t keyspace, uint32_t slot);

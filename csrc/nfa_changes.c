@@ -127,12 +127,13 @@ static enum status copy(struct nfa *n, uint32_t set, uint32_t id)
 enum status nfa_freeze(struct nfa *n, struct records *r, bool track)
 {
     enum status st = n->changes == NULL ? begin(n) : STATUS_OK;
+    st = st == STATUS_OK ? nfa_reserve_records(n, r) : st; /* nothing is moved later, when it would take long */
     for (uint32_t i = 0; i < n_sets(n) && st == STATUS_OK; i++) {
         if (track) {
             change_set_clear(&n->changes->sets[i]);
         }
         const bool needed = !is_lag(i) || n->plan->keyspaces[i - CHANGED_LAGS].needs_lag;
-        st = change_set_freeze(&n->changes->sets[i], needed ? n_things(n, i) : 0);
+        st = change_set_freeze(&n->changes->sets[i], needed ? n_things(n, i) : 0, track);
     }
     if (st != STATUS_OK) {
         return st;

@@ -211,10 +211,26 @@ static enum status collect_lags(const struct nfa *n, struct records *r, uint32_t
     return st;
 }
 
+enum status nfa_reserve_records(const struct nfa *n, struct records *r)
+{
+    uint64_t places = 0; /* of the longest strict sequence: its runs do not share their nodes */
+    uint64_t registers = 0;
+    uint64_t lags = 0;
+    for (uint32_t p = 0; p < n->plan->n_patterns; p++) {
+        places = n->sequences[p].n_places > places ? n->sequences[p].n_places : places;
+        registers = n->plan->patterns[p].n_registers > registers ? n->plan->patterns[p].n_registers : registers;
+    }
+    for (uint32_t k = 0; k < n->plan->n_keyspaces; k++) {
+        lags += n->plan->keyspaces[k].needs_lag ? n->keyspaces[k].n_keys : 0;
+    }
+    return records_reserve(r, (struct record_counts){
+        .keyed = (uint64_t)n->n_keyed_live + n->strict.n_live, .nodes = n->graph.n_live + n->n_single + n->strict.n_runs * places,
+        .runs = n->n_runs + n->strict.n_runs, .matches = n->n_held, .registers = n->n_runs * registers, .lags = lags});
+}
+
 enum status nfa_collect(const struct nfa *n, struct records *r)
 {
-    const uint64_t n_runs = n->n_runs + n->strict.n_runs;
-    enum status st = records_reserve(r, (uint64_t)n->n_keyed_live + n->strict.n_live, n->graph.n_live + n->n_single, n_runs, n->n_held);
+    enum status st = nfa_reserve_records(n, r);
     for (uint32_t i = 0; i < n->n_keyed && st == STATUS_OK; i++) {
         if (keyed_holds(&n->keyed[i])) {
             st = nfa_collect_keyed(n, r, i);

@@ -259,6 +259,9 @@ static enum status restore_all(struct restoring *r)
     return st == STATUS_OK ? restore_lags(r) : st;
 }
 
+/* Counted beforehand, so that what keys need is made at once. */
+#define FEW_PATTERNS 16
+
 /* Room for all keyed states and keys at once. */
 static enum status reserve_all(struct nfa *n, const struct nfa_tables *t)
 {
@@ -267,6 +270,16 @@ static enum status reserve_all(struct nfa *n, const struct nfa_tables *t)
     n->keyed = keyed;
     if (st == STATUS_OK) {
         st = timers_reserve_owners(&n->timers, t->n_keyed);
+    }
+    for (uint32_t p = 0; p < n->plan->n_patterns && p < FEW_PATTERNS && st == STATUS_OK; p++) {
+        uint32_t n_keys = 0;
+        for (uint32_t i = 0; i < t->n_keyed; i++) {
+            n_keys += t->keyed_pattern[i] == p;
+        }
+        st = keyspace_reserve(&n->keyspaces[n->plan->patterns[p].keyspace], n_keys);
+        if (st == STATUS_OK && n_keys > 0) {
+            st = nfa_reserve_heads(n, p, n_keys - 1);
+        }
     }
     return st;
 }

@@ -29,27 +29,23 @@ void records_free(struct records *r)
     memset(r, 0, sizeof *r);
 }
 
-enum status records_reserve(struct records *r, uint64_t n_keyed, uint64_t n_nodes, uint64_t n_runs, uint64_t n_matches)
+static enum status reserve(struct records *r, void *items, uint32_t *capacity, uint64_t n, size_t size)
 {
-    void *keyed = r->keyed;
-    void *nodes = r->nodes;
-    void *runs = r->runs;
-    void *matches = r->matches;
-    enum status st = arena_reserve(r->arena, &keyed, &r->keyed_capacity, n_keyed, sizeof *r->keyed);
-    r->keyed = keyed;
-    if (st == STATUS_OK) {
-        st = arena_reserve(r->arena, &nodes, &r->nodes_capacity, n_nodes, sizeof *r->nodes);
-        r->nodes = nodes;
-    }
-    if (st == STATUS_OK) {
-        st = arena_reserve(r->arena, &runs, &r->runs_capacity, n_runs, sizeof *r->runs);
-        r->runs = runs;
-    }
-    if (st == STATUS_OK) {
-        st = arena_reserve(r->arena, &matches, &r->matches_capacity, n_matches, sizeof *r->matches);
-        r->matches = matches;
-    }
+    void *at; /* of whatever type the pointer is */
+    memcpy(&at, items, sizeof at);
+    const enum status st = arena_reserve(r->arena, &at, capacity, n, size);
+    memcpy(items, &at, sizeof at);
     return st;
+}
+
+enum status records_reserve(struct records *r, struct record_counts n)
+{
+    enum status st = reserve(r, &r->keyed, &r->keyed_capacity, n.keyed, sizeof *r->keyed);
+    st = st == STATUS_OK ? reserve(r, &r->nodes, &r->nodes_capacity, n.nodes, sizeof *r->nodes) : st;
+    st = st == STATUS_OK ? reserve(r, &r->runs, &r->runs_capacity, n.runs, sizeof *r->runs) : st;
+    st = st == STATUS_OK ? reserve(r, &r->matches, &r->matches_capacity, n.matches, sizeof *r->matches) : st;
+    st = st == STATUS_OK ? reserve(r, &r->registers, &r->registers_capacity, n.registers, sizeof *r->registers) : st;
+    return st == STATUS_OK ? reserve(r, &r->lags, &r->lags_capacity, n.lags, sizeof *r->lags) : st;
 }
 
 static enum status reserve_ranks(struct records *r, uint64_t n)

@@ -105,7 +105,10 @@ void records_init(struct records *r, struct arena *arena, const struct plan *pla
 void records_free(struct records *r);
 
 /* Room for so many records, so that collecting them moves nothing. */
-MUST_CHECK enum status records_reserve(struct records *r, uint64_t n_keyed, uint64_t n_nodes, uint64_t n_runs, uint64_t n_matches);
+struct record_counts {
+    uint64_t keyed, nodes, runs, matches, registers, lags;
+};
+MUST_CHECK enum status records_reserve(struct records *r, struct record_counts n);
 
 /* The last keyed state is complete: its events' orders become 1, 2, ... */
 MUST_CHECK enum status records_close_keyed(struct records *r);

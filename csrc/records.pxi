@@ -82,7 +82,7 @@ cdef class Records:
 
 cdef const void *_column_of(dict tables, str table, str name, list kept) except? NULL:
     """Where a column of a snapshot's table begins; it has been checked for its type and for nulls."""
-    values = np.ascontiguousarray(tables[table][name])
+    values = np.require(tables[table][name], requirements=["C", "A"])
     expected = next(type_ for each, type_ in _RECORD_COLUMNS[table] if each == name)
     if values.dtype != expected or values.ndim != 1 or len(values) >= 1 << 31 or len(values) != len(next(iter(tables[table].values()))):
         raise StateError(f"snapshot, section {table}: column {name} is of another type or length")

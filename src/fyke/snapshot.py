@@ -1,7 +1,7 @@
 """Snapshots: the state as logical records in Arrow tables, in a small checksummed container (docs/formats.md).
 
     magic "FYKESNAP", version u32, number of sections u32
-    per section: name length u32, name, size u64, XXH3-64 u64, bytes
+    per section: name length u32, name, size u64, XXH3-64 u64, zeros up to a multiple of 64 bytes, bytes
     sections: meta (JSON); nodes, runs, held, keyed, lags, waiting, registers (Arrow IPC);
               events/N and payload/N/kind (Arrow IPC), one pair per kind of payload
 
@@ -36,6 +36,7 @@ Events: TypeAlias = npt.NDArray[Any]
 
 MAGIC: Final = b"FYKESNAP"
 VERSION: Final = 2
+ALIGNMENT: Final = 64
 
 _END_OF_STREAM: Final = b"\xff\xff\xff\xff\0\0\0\0"
 
@@ -66,7 +67,7 @@ def _has_dictionary(type_: pa.DataType) -> bool:
     return pa.types.is_dictionary(type_) or any(_has_dictionary(type_.field(i).type) for i in range(type_.num_fields))
 
 
-def _from_ipc(data: bytes, name: str) -> pa.RecordBatch:
+def _from_ipc(data: memoryview, name: str) -> pa.RecordBatch:
     try:
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
             table = reader.read_all()
@@ -85,6 +86,7 @@ def write_container(sections: State) -> bytes:
 def container_parts(sections: State) -> Iterator[Any]:
     """Give the bytes of a container in buffers, so that a large one need not be put together."""
     yield MAGIC + struct.pack("<II", VERSION, len(sections))
+    at = 16
     for name, section in sections.items():
         parts = [json.dumps(section, sort_keys=True).encode()] if isinstance(section, dict) else _ipc(section)
         digest = xxhash.xxh3_64()
@@ -92,8 +94,11 @@ def container_parts(sections: State) -> Iterator[Any]:
             digest.update(part)
         text = name.encode()
         size = sum(map(len, parts))
-        yield struct.pack("<I", len(text)) + text + struct.pack("<QQ", size, digest.intdigest())
+        head = struct.pack("<I", len(text)) + text + struct.pack("<QQ", size, digest.intdigest())
+        padding = -(at + len(head)) % ALIGNMENT
+        yield head + bytes(padding)
         yield from parts
+        at += len(head) + padding + size
 
 
 def write_snapshot(plan: Plan, core: Any, position: int, *, settled: bool = True) -> bytes:
@@ -301,9 +306,9 @@ def read_container(state: bytes) -> State:
     """
     sections: State = {}
     for name, data in _read_sections(memoryview(state)).items():
-        if data[:1] == b"{":
+        if bytes(data[:1]) == b"{":
             try:
-                sections[name] = json.loads(data)
+                sections[name] = json.loads(bytes(data))
             except (ValueError, RecursionError) as error:
                 raise StateError(f"snapshot, section {name}: {error}") from None
         else:
@@ -365,7 +370,7 @@ def _checked_meta(meta: Any) -> dict[str, Any]:
     return dict(meta)
 
 
-def _read_sections(state: memoryview) -> dict[str, bytes]:
+def _read_sections(state: memoryview) -> dict[str, memoryview]:
     at = 0
 
     def take(n: int) -> memoryview:
@@ -380,13 +385,16 @@ def _read_sections(state: memoryview) -> dict[str, bytes]:
     version, n = struct.unpack("<II", take(8))
     if version not in (1, VERSION):
         raise StateError(f"snapshot: version {version}; this release reads versions 1 and {VERSION}")
-    sections: dict[str, bytes] = {}
+    sections: dict[str, memoryview] = {}
     for _ in range(n):
         (length,) = struct.unpack("<I", take(4))
         name = bytes(take(length)).decode("utf-8", "replace")
         size, digest = struct.unpack("<QI", take(12)) if version == 1 else struct.unpack("<QQ", take(16))
-        # A copy: it is aligned, and what is kept of one section does not keep the others.
-        data = bytes(take(size))
+        if version > 1 and any(take(-at % ALIGNMENT)):
+            raise StateError(f"snapshot, section {name}: the bytes before it are not zero")
+        data = take(size)
+        if version == 1 or name.rsplit("/", 1)[-1] not in TABLES:
+            data = memoryview(bytes(data))  # aligned, and of what an engine keeps the rest is not kept with it
         if (zlib.crc32(data) if version == 1 else xxhash.xxh3_64_intdigest(data)) != digest:
             raise StateError(f"snapshot, section {name}: its checksum is wrong")
         if name in sections:

@@ -317,6 +317,7 @@ def sections_of(state: bytes) -> list[tuple[bytes, bytes]]:
         name = state[at + 4 : at + 4 + length]
         (size,) = struct.unpack_from("<Q", state, at + 4 + length)
         at += 4 + length + 16
+        at += -at % 64
         found.append((name, state[at : at + size]))
         at += size
     assert at == len(state)
@@ -324,10 +325,11 @@ def sections_of(state: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def container(sections: list[tuple[bytes, bytes]], version: int = 2) -> bytes:
-    out = [b"FYKESNAP", struct.pack("<II", version, len(sections))]
+    out = b"FYKESNAP" + struct.pack("<II", version, len(sections))
     for name, data in sections:
-        out += [struct.pack("<I", len(name)), name, struct.pack("<QQ", len(data), xxhash.xxh3_64_intdigest(data)), data]
-    return b"".join(out)
+        out += struct.pack("<I", len(name)) + name + struct.pack("<QQ", len(data), xxhash.xxh3_64_intdigest(data))
+        out += bytes(-len(out) % 64) + data
+    return out
 
 
 def rich_state(form: str = "tables") -> bytes:
