@@ -25,6 +25,7 @@ TIMED_OUT = KafkaError(KafkaError._TIMED_OUT, "no answer", retriable=True)
 FENCED = KafkaError(KafkaError._FENCED, "another one has started", fatal=True)
 STALE = KafkaError(KafkaError.ILLEGAL_GENERATION, "the group has gone on", txn_requires_abort=True)
 UNKNOWN = KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "no member", txn_requires_abort=True)
+EOF = KafkaError(KafkaError._PARTITION_EOF, "the end")
 STATE = KafkaError(KafkaError._STATE, "not in this state")
 
 
@@ -173,7 +174,8 @@ class Consumer:
         self.topics, self.callbacks = [], {}
         self.name, self.generation = None, -1
         self.positions = {}
-        self.is_closed = False
+        self.tells_ends = settings.get("enable.partition.eof", False)
+        self.told = {}
 
     # -- the group
 
@@ -222,6 +224,9 @@ class Consumer:
         head = b"CGMDv2:" + generation.to_bytes(4, "little", signed=True)
         return head + self.group_name.encode() + bytes(1) + name.encode() + bytes(2)
 
+    def assign(self, places):
+        self.positions = {(each.topic, each.partition): each.offset for each in places}
+
     def incremental_assign(self, places):
         self.positions |= {(each.topic, each.partition): each.offset for each in places}
 
@@ -236,6 +241,8 @@ class Consumer:
         self.cluster.at(self, "poll", "before")
         self._settle()
         found = self._read(1)
+        if not found:
+            self.cluster.clock.now += timeout
         return found[0] if found else None
 
     def consume(self, n, timeout):
@@ -250,7 +257,11 @@ class Consumer:
                 offset = self.positions[place]
                 self.positions[place] = offset + 1
                 if is_visible(log[offset]):
-                    found.append(Record(*place, offset, log[offset].value, key=log[offset].key))
+                    entry = log[offset]
+                    found.append(Record(*place, offset, entry.value, key=entry.key, headers=entry.headers))
+            if self.tells_ends and len(found) < n and self.told.get(place) != stable:
+                self.told[place] = stable
+                found.append(Record(*place, stable, error=EOF))
         return found
 
     def seek(self, place):

@@ -3,6 +3,7 @@
 import json
 
 from fyke.app.backends import StoreBackend
+from fyke.app.changelog import Changelog
 from fyke.app.delivery import AtLeastOnce, ExactlyOnce
 from fyke.app.runtime import Limits, Runtime
 from fyke.errors import StateError
@@ -43,9 +44,9 @@ class MemoryStore:
 
 def runtime_of(
     plan, cluster, blobs, *, group="app", name="one", guarantee="exactly_once", is_shared=True, most=lambda: 50,
-    batch=100, at=lambda client, what, when: None, **limits,
+    batch=100, at=lambda client, what, when: None, changelog=None, **limits,
 ):  # fmt: skip
-    """Start an instance; it is in its group from the first step on."""
+    """Start an instance; it is in its group from the first step on. changelog: the topic of its states."""
     settings = {"group.id": group, "partition.assignment.strategy": "cooperative-sticky"}
     reader = Reader(settings, make=lambda s: memory.Consumer(cluster, s, most), clock=cluster.clock, batch=batch)
     if guarantee == "exactly_once":
@@ -56,7 +57,15 @@ def runtime_of(
     else:
         delivery = AtLeastOnce(lambda: Producer({}, lambda s: memory.Producer(cluster, s), cluster.clock))
     limits = Limits(**{"commit_every_s": 0.3, "within_s": 2, "settled_s": 20} | limits)
-    backend = StoreBackend(MemoryStore(blobs, at), is_shared=is_shared)
+    if changelog is None:
+        backend = StoreBackend(MemoryStore(blobs, at), is_shared=is_shared)
+    else:
+        backend = Changelog(
+            changelog, delivery,
+            lambda: Reader({"group.id": "restore", "enable.partition.eof": True},
+                           make=lambda s: memory.Consumer(cluster, s), clock=cluster.clock),
+            lambda partition: len(cluster.logs[partition]), chunk=1000, clock=cluster.clock,
+        )  # fmt: skip
     partitions = cluster.numbers[next(iter(plan.topics))]
     made = Runtime(plan, reader, delivery, backend, partitions=partitions, limits=limits, clock=cluster.clock)
     made.subscribe()

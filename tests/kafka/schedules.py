@@ -28,7 +28,9 @@ class Schedule:
     def __init__(self, seed, guarantee="exactly_once"):
         self.rng = random.Random(seed)
         self.guarantee = guarantee
-        self.cluster = memory.Cluster({SOURCE: PARTITIONS} | {f"{OUT}-{name}": 1 for name in ("hits", "sums", "late")})
+        outputs = {f"{OUT}-{name}": 1 for name in ("hits", "sums", "late")}
+        self.cluster = memory.Cluster({SOURCE: PARTITIONS, "changelog": PARTITIONS} | outputs)
+        self.changelog = None if seed % 3 else "changelog"  # else a store that all share
         self.blobs, self.faults = {}, Counter()
         self.is_calm = False
         self.cluster.at = self.at
@@ -59,6 +61,7 @@ class Schedule:
         runtime = memory_app.runtime_of(
             self.plan, self.cluster, self.blobs, group=GROUP, name=name, guarantee=self.guarantee, at=self.at,
             most=lambda: self.rng.randrange(1, 30), batch=self.rng.choice([1, 7, 100]),
+            changelog=self.changelog,
         )  # fmt: skip
         self.clients[name] = runtime._reader._client
         return runtime

@@ -4,6 +4,8 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
+import fyke
+from fyke.errors import DefinitionError
 from tests.kafka import apps, clients
 
 pytestmark = pytest.mark.kafka
@@ -49,3 +51,42 @@ def test_a_run_goes_on_where_the_last_one_ended(brokers, topics, tmp_path):
         write(brokers, source, more)
         apps.make_app(name, brokers, source, out, folder=tmp_path).run(until="end")
     assert apps.written(brokers, out) == apps.expected(made, source)
+
+
+@pytest.mark.parametrize(("state", "protocol"), [("changelog", "classic"), ("shared", "consumer")])
+def test_a_state_moves_to_another_instance(brokers, admin, topics, tmp_path, state, protocol):
+    """Through a compacted topic, or a store that all share; in groups of both kinds."""
+    source, out = topics
+    name, made = clients.new_name("app"), []
+    where = state if state == "changelog" else str(tmp_path / state)
+    for part in range(2):
+        more = apps.events(300, seed=part, start=300 * part)
+        made += more
+        write(brokers, source, more)
+        apps.make_app(
+            name, brokers, source, out, folder=tmp_path / f"{part}", state=where, group_protocol=protocol
+        ).run(until="end")  # fmt: skip
+    assert apps.written(brokers, out) == apps.expected(made, source)
+    if state == "changelog":
+        admin.delete_topics([f"{name}-changelog"])[f"{name}-changelog"].result(10)
+
+
+def test_a_run_from_the_start_begins_with_no_state(brokers, topics, tmp_path):
+    source, out = topics
+    name, made = clients.new_name("app"), apps.events(300)
+    write(brokers, source, made)
+    for since in (None, "earliest"):
+        apps.make_app(name, brokers, source, out, folder=tmp_path).run(since=since, until="end")
+    once = apps.expected(made, source)
+    assert apps.written(brokers, out) == {
+        output: {card: rows + rows for card, rows in by.items()} for output, by in once.items()
+    }
+
+
+def test_inputs_of_a_task_must_be_cut_alike(brokers, make_topic, tmp_path):
+    one, other = make_topic(2), make_topic(3)
+    app = fyke.App(clients.new_name("app"), brokers=brokers, folder=tmp_path)
+    streams = [app.topic(name, schema=apps.SCHEMA, time="ts", unit="s") for name in (one, other)]
+    streams[0].union(streams[1]).to("out")
+    with pytest.raises(DefinitionError, match="inputs must have equally many partitions, .*: .* 2, .* 3"):
+        app.run()

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from fyke.app.backends import Backend, StoreBackend
+from fyke.app.changelog import SETTINGS, Changelog, changelog_of
 from fyke.app.delivery import AtLeastOnce, Delivery, ExactlyOnce, Guarantee
 from fyke.app.doctor import Finding, gather, judge
 from fyke.app.endpoints import Endpoints, address_of
@@ -52,7 +53,8 @@ class App:
         brokers: host:port, several with commas between them.
         guarantee: "exactly_once": results, offsets and state are one transaction; or "at_least_once".
         state: where states are kept: "local": in the folder, and partitions cannot move to another one; or a folder,
-            file or URL that all instances share, as fyke.state.open_store takes it.
+            file or URL that all instances share, as fyke.state.open_store takes it; or "changelog": in a topic,
+            NAME-changelog, compacted, which is made.
         folder: of this instance alone: who it is, and local state. None: fyke-state/NAME where it is started.
         instance: who this instance is, where a deployment has stable names (a pod's, say) rather than folders.
         commit_every: how long results wait at most to be committed.
@@ -277,6 +279,8 @@ class App:
         everything = [Partition(topic, number) for topic in plan.topics for number in range(partitions)]
         if since is not None:
             admin.reset(self.name, _offsets(admin, everything, since))
+        if self._state == "changelog":
+            self._prepare_changelog(admin, partitions)
         ends = admin.offsets(everything, "latest") if until else None
         with self._open_instance() as instance, _on_signals(self.stop), contextlib.ExitStack() as around:
             self._monitor = monitor = Monitor(self.name)
@@ -375,6 +379,13 @@ class App:
         )
         return Settings({**made, **more})
 
+    def _prepare_changelog(self, admin: Admin, partitions: int) -> None:
+        topic = changelog_of(self.name)
+        if not admin.make(topic, partitions, SETTINGS):
+            there = admin.partitions([topic])[topic]
+            if there != partitions:
+                raise DefinitionError(f"{topic} has {there} partitions, the inputs {partitions}: they must be equal")
+
     def _open_instance(self) -> Instance:
         is_alone = self._state == "local" or self._instance is None
         return Instance.open(self.name, self._folder if is_alone else None, self._instance)
@@ -396,9 +407,18 @@ class App:
         else:
             plain = producer_settings(self._brokers, self.name, user=self._user)
             delivery = AtLeastOnce(lambda: Producer(plain))
-        return Runtime(plan, reader, delivery, self._backend(), partitions=partitions, limits=limits)
+        return Runtime(plan, reader, delivery, self._backend(delivery), partitions=partitions, limits=limits)
 
-    def _backend(self) -> Backend:
+    def _backend(self, delivery: Delivery) -> Backend:
+        if self._state == "changelog":
+            admin = Admin(admin_settings(self._brokers, self.name, self._user))
+            alone = consumer_settings(self._brokers, f"{self.name}-restore", user=self._user)
+            return Changelog(
+                changelog_of(self.name),
+                delivery,
+                lambda: Reader(Settings({**alone, "enable.partition.eof": True})),
+                lambda partition: admin.offsets([partition], "latest")[partition],
+            )
         if self._state == "local":
             return StoreBackend(open_store(str(self._folder / "state")), is_shared=False)
         return StoreBackend(open_store(self._state), is_shared=True)

@@ -1,5 +1,7 @@
 """Where the states of tasks are kept, by checkpoint id: in a folder of the instance, or in a store that all share.
 
+changelog.py keeps them in a topic.
+
 What is kept counts only once offsets were committed that name it. So saving comes before the commit, dropping what went
 before comes after, and what a crash leaves in between is dropped with the next one. Two instances never save under the
 same name, since an id has a UUID in it.
@@ -42,8 +44,8 @@ class Backend(Protocol):
         """Let go of what no commit names any more; called after the commit that names `kept`."""
         ...
 
-    def aborted(self, task: int) -> None:
-        """Hear that what was saved last was not committed, or that it is not known."""
+    def forget(self, task: int) -> None:
+        """Hear that another instance has the task now."""
         ...
 
     def close(self) -> None:
@@ -85,7 +87,7 @@ class StoreBackend:
             if found and int(found[1]) == task and int(found[3]) <= number_of(kept) and found[2] != kept:
                 self._store.delete(name)
 
-    def aborted(self, task: int) -> None:
+    def forget(self, task: int) -> None:
         pass
 
     def close(self) -> None:

@@ -296,8 +296,6 @@ class Runtime:
 
     def _go_back(self) -> None:
         """Make all tasks again from what is committed, and read on from there."""
-        for number in list(self.tasks):
-            self._backend.aborted(number)
         positions = self._load(list(self.tasks))
         for partition, offset in positions.items():
             self._reader.seek(partition, offset)
@@ -343,6 +341,7 @@ class Runtime:
         for number in together(list(partitions)):
             self.tasks.pop(number, None)
             self._sizes.pop(number, None)
+            self._backend.forget(number)
 
     def _load(self, numbers: Collection[int]) -> dict[Partition, int]:
         """Make the tasks of these numbers from what is committed; give where to read on."""
