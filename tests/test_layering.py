@@ -39,6 +39,7 @@ LAYERS = [
     ["snapshot"],
     ["deltas"],
     ["frozen"],
+    ["upgrade"],
     ["operators"],
     ["streams"],
     ["box", "intake", "outcome"],

@@ -32,6 +32,7 @@ from fyke.resumable import Resumable
 from fyke.schema import Field, Schema
 from fyke.stream_replay import StreamReplay
 from fyke.streams import KeyedStream, Stream, Table, WindowedStream, stream
+from fyke.upgrade import Upgrade
 from fyke.window import count_window, global_window, hopping, session, sliding, tumbling
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ __all__ = [
     "StreamResults",
     "StreamStatistics",
     "Table",
+    "Upgrade",
     "ValueState",
     "WindowedStream",
     "agg",

@@ -470,12 +470,16 @@ class FlatEdge:
 
 @dataclass(frozen=True, slots=True)
 class FlatState:
-    """`gap`: a run in this state times out so long after its last taken event."""
+    """`gap`: a run in this state times out so long after its last taken event.
+
+    `place`: which of how many states that were built for its stage it is; conditions decide which of them are left.
+    """
 
     stage: str | None
     kind: str
     gap: int | None
     edges: tuple[FlatEdge, ...]
+    place: tuple[int, int] = (0, 1)
 
 
 MAX_PATHS = 10_000
@@ -495,6 +499,9 @@ def flatten(states: Sequence[State]) -> list[FlatState]:
             order.append(state)
         return index[id(state)]
 
+    built: dict[str | None, list[int]] = {}
+    for each in states:
+        built.setdefault(each.stage, []).append(id(each))
     flat: list[FlatState] = []
     while len(flat) < len(order):
         state = order[len(flat)]
@@ -517,7 +524,8 @@ def flatten(states: Sequence[State]) -> list[FlatState]:
                 )
                 for pending in _pending_after(edge.target):
                     edges.append(FlatEdge("take", guard, number(pending), source.stage, FALSE, bound))
-        flat.append(FlatState(state.stage, state.kind, gap, tuple(edges)))
+        alike = built[state.stage]
+        flat.append(FlatState(state.stage, state.kind, gap, tuple(edges), (alike.index(id(state)), len(alike))))
     return flat
 
 

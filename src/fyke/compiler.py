@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fyke import automaton as am
@@ -37,13 +37,16 @@ UPDATES: Final = {
 }  # fmt: skip
 
 
-def compile_plan(patterns: Sequence[Pattern], schema: Schema | None, strategy: str = "auto") -> Plan:
+def compile_plan(
+    patterns: Sequence[Pattern], schema: Schema | None, strategy: str = "auto", n_retired: int = 0
+) -> Plan:
     """Compile patterns over a schema.
 
     Args:
         patterns: checked and compiled in order; results name them by their place.
         schema: the columns; None: types follow from the patterns' own use.
         strategy: how they are run, as in fyke.strategy.STRATEGIES.
+        n_retired: so many of the patterns, the last, only finish partial matches that are open, and begin none.
 
     Raises:
         PatternError: a pattern is wrong as a whole.
@@ -52,7 +55,7 @@ def compile_plan(patterns: Sequence[Pattern], schema: Schema | None, strategy: s
     for p in patterns:
         p.check()
     resolved = _resolve(patterns, schema)
-    return _Compiler(patterns, resolved, strategy).plan()
+    return _Compiler(patterns, resolved, strategy, n_retired).plan()
 
 
 def _resolve(patterns: Sequence[Pattern], schema: Schema | None) -> Schema:
@@ -100,7 +103,8 @@ class _Bits:
 
 
 class _Compiler:
-    def __init__(self, patterns: Sequence[Pattern], schema: Schema, strategy: str) -> None:
+    def __init__(self, patterns: Sequence[Pattern], schema: Schema, strategy: str, n_retired: int) -> None:
+        self.n_retired = n_retired
         self.patterns = patterns
         self.strategy = strategy
         self.schema = schema
@@ -155,7 +159,8 @@ class _Compiler:
 
     def _definition(self) -> str:
         named = [p.to_json() if _serialisable([p]) else repr(p) for p in self.patterns]
-        return json.dumps({"patterns": named, "types": dict(self._types())}, sort_keys=True)
+        retired = {"retired": self.n_retired} if self.n_retired else {}
+        return json.dumps({"patterns": named, "types": dict(self._types())} | retired, sort_keys=True)
 
     # -- keys
 
@@ -208,6 +213,8 @@ class _PatternCompiler:
         self.primitives: dict[Expr, tuple[str, int]] = {}
         self.run_conditions: dict[Expr, int] = {}
         self.states = am.flatten(am.build(pattern))
+        if index >= len(compiler.patterns) - compiler.n_retired:
+            self.states[0] = replace(self.states[0], edges=())
         self.strategy = choose(compiler.strategy, self.states, _reads_match)
         self.stages = _taking_stages(pattern)
         self.stage_index = {s.name: i for i, s in enumerate(self.stages)}
@@ -468,7 +475,9 @@ class _PatternCompiler:
         names = tuple(f"{i}:{s.stage or s.kind}" for i, s in enumerate(self.states))
         self.c.infos.append(
             PatternPlan(p.name, tuple(self.stages), p.key, tuple(t.columns[c].type for c in key_columns), key_columns,
-                        len(self.registers), nodes, names, p.window is not None)
+                        len(self.registers), nodes, names, p.window is not None,
+                        tuple((s.stage, *s.place) for s in self.states), tuple(self.registers), self.keyspace,
+                        self.keyspace in self.c.lag_used or self.keyspace in self.c.lags)
         )  # fmt: skip
         self.c.notes += self.describe(every_row)
 

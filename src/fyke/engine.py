@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +23,13 @@ from fyke.frozen import Frozen
 from fyke.graph import StreamEngine, Streams
 from fyke.match import Results
 from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
+from fyke.pattern import Pattern
 from fyke.plan import Plan
 from fyke.schema import Schema
 from fyke.snapshot import Snapshot, checked_serialisable, read_snapshot, sections_of, write_container, write_snapshot
 from fyke.strategy import STRATEGIES
 from fyke.streams import Stream, Table
+from fyke.upgrade import Moved, Moving, Upgrade, difference, patterns_of
 
 TIME_MIN: Final = -(2**63)
 TIME_MAX: Final = 2**63 - 1
@@ -109,6 +112,8 @@ class PatternEngine:
         self._out_of_order = 0 if type(out_of_order) is int and out_of_order == 0 else to_ns(out_of_order)
         self._options = limits.core()
         # All three are there from the first row on; until then only a watermark can have been given.
+        self._retired: tuple[Pattern, ...] = ()  # finish what was open when they were replaced
+        self.moved: Moved | None = None
         self._plan: Plan | None = None
         self._encoder: Encoder | None = None
         self._core: Any = None
@@ -135,7 +140,7 @@ class PatternEngine:
 
     def _compiled(self, schema: Schema | None) -> tuple[Plan, Encoder, Any]:
         """Make what runs the patterns over this schema; the caller keeps it once rows are taken."""
-        plan = compile_plan(self.patterns, schema, self._strategy)
+        plan = compile_plan([*self.patterns, *self._retired], schema, self._strategy, len(self._retired))
         names = tuple(tuple(s.name for s in p.stages) for p in plan.patterns)
         owners = self._callable_stages(plan)
         core = Core(plan.tables, owners, names, _view, Payloads, self._out_of_order, self._options)
@@ -315,12 +320,16 @@ class PatternEngine:
         return state
 
     @classmethod
-    def restore(cls, state: bytes, patterns: Patterns, **options: Any) -> PatternEngine:
+    def restore(
+        cls, state: bytes, patterns: Patterns, *, upgrade: Upgrade | None = None, **options: Any
+    ) -> PatternEngine:
         """Make an engine that goes on where the snapshot was taken.
 
         Args:
             state: what Engine.snapshot gave; may come from an untrusted place: no code in it is run.
-            patterns: the patterns the snapshot was taken with.
+            patterns: the patterns the snapshot was taken with; with upgrade=, others.
+            upgrade: what becomes of partial matches that are open where patterns changed; `moved` counts them. None:
+                patterns that changed are an error, which shows what did.
             options: as for Engine. out_of_order must be what it was, and can be left out; the types of columns are the
                 snapshot's.
 
@@ -335,14 +344,48 @@ class PatternEngine:
                 f"not {format_ns(engine._out_of_order)!r}: give the same, or leave it out"
             )
         engine._out_of_order = snapshot.out_of_order
-        engine._resume(snapshot)
+        compiled = engine._compiled_as(snapshot)
+        if compiled is not None:
+            engine._resume(snapshot, compiled)
+        elif upgrade is not None:
+            engine._upgrade(snapshot, upgrade)
+        else:
+            try:
+                changes = difference(patterns_of(snapshot)[0], engine.patterns)
+            except StateError:
+                changes = ""
+            told = "the snapshot is of other patterns, or of other column types, than these"
+            raise StateError(f"{told}\n{changes}" if changes else told)
         return engine
 
-    def _resume(self, snapshot: Snapshot) -> None:
+    def _compiled_as(self, snapshot: Snapshot) -> tuple[Plan, Encoder, Any] | None:
+        """What runs a snapshot; None if it is of other patterns. Retired ones that it brings along are taken over."""
+        with contextlib.suppress(StateError):
+            before, n_retired = patterns_of(snapshot)
+            self._retired = before[len(before) - n_retired :]
         try:
-            plan, encoder, core = self._compiled(snapshot.schema if snapshot.settled else None)
+            compiled = self._compiled(snapshot.schema if snapshot.settled else None)
+        except SchemaError:
+            return None
+        return compiled if compiled[0].fingerprint == snapshot.meta["fingerprint"] else None
+
+    def _upgrade(self, snapshot: Snapshot, upgrade: Upgrade) -> None:
+        self._retired, self.moved = (), Moved(0, 0, 0)
+        self._position = snapshot.position
+        if not snapshot.settled:  # no row came: there is a watermark at most
+            self._early = snapshot.meta["watermark"][2]
+            return
+        moving = Moving(snapshot, self.patterns, upgrade)
+        self._retired = moving.retired
+        try:
+            plan, encoder, core = self._compiled(moving.schema)
         except SchemaError as error:
-            raise StateError(f"the snapshot is of other patterns than these: {error}") from None
+            raise StateError(f"the new patterns do not fit the columns of the snapshot: {error}") from None
+        self.moved = moving.fill(plan, encoder, core)
+        self._plan, self._encoder, self._core = plan, encoder, core
+
+    def _resume(self, snapshot: Snapshot, compiled: tuple[Plan, Encoder, Any]) -> None:
+        plan, encoder, core = compiled
         snapshot.fill(plan, core)
         self._position = snapshot.position
         if snapshot.settled:
@@ -441,14 +484,18 @@ class Engine(PatternEngine):
     def restore(cls, state: bytes, patterns: Streams, /) -> StreamEngine: ...
     @overload
     @classmethod
-    def restore(cls, state: bytes, patterns: Patterns, **options: Any) -> Engine: ...
+    def restore(
+        cls, state: bytes, patterns: Patterns, *, upgrade: Upgrade | None = None, **options: Any
+    ) -> Engine: ...
     @classmethod
     def restore(cls, state: bytes, patterns: Any, **options: Any) -> Any:
         """Make an engine that goes on where the snapshot was taken.
 
         Args:
             state: what snapshot gave; may come from an untrusted place: no code in it is run.
-            patterns: the patterns, or streams, the snapshot was taken with.
+            patterns: the patterns, or streams, the snapshot was taken with; with upgrade=, other patterns.
+            upgrade: what becomes of partial matches that are open where patterns changed; `moved` counts them. None:
+                patterns that changed are an error, which shows what did.
             options: as for Engine, of patterns. out_of_order must be what it was, and can be left out; the types of
                 columns are the snapshot's.
 

@@ -142,7 +142,11 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True)
 class PatternPlan:
-    """What results need of a pattern; of one that is not compiled yet: its name, stages and key."""
+    """What results and snapshots need of a pattern; of one that is not compiled yet: its name, stages and key.
+
+    `state_places`: of each state, its stage, and which of how many states of that it is; `registers`: what each holds,
+    as (kind, stage, column); `has_lag`: whether the latest events of its keys are held, for prev.
+    """
 
     name: str | None
     stages: tuple[StagePlan, ...]
@@ -153,6 +157,10 @@ class PatternPlan:
     node_registers: tuple[int, ...] = ()
     state_names: tuple[str, ...] = ()
     has_window: bool = False
+    state_places: tuple[tuple[str | None, int, int], ...] = ()
+    registers: tuple[tuple[str, str, str], ...] = ()
+    keyspace: int = 0
+    has_lag: bool = False
 
 
 @dataclass(frozen=True, slots=True)

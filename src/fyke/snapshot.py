@@ -129,7 +129,8 @@ def sections_of(
     tables, events, births = records.tables()
     groups = _groups(records.segments, events)
     meta = numbers | {
-        "fingerprint": plan.fingerprint, "next_position": position, "columns": [list(column) for column in plan.types],
+        "fingerprint": plan.fingerprint, "definition": plan.definition, "next_position": position,
+        "columns": [list(column) for column in plan.types],
         "groups": len(groups), "events": len(events), "settled": settled,
     }  # fmt: skip
     sections: State = {"meta": meta}
