@@ -1,7 +1,5 @@
 # Sliding windows: one kernel over a row store; src/fyke/operators/sliding.py makes batches of what it finds.
 
-cimport cython
-
 cdef extern from "sliding.h" nogil:
     cdef struct sliding_key:
         event_ref *rows

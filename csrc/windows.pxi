@@ -1,5 +1,7 @@
 # Windows: the kernel of the windowed operator (src/fyke/operators/windowed.py), over one row store.
 
+cimport cython
+
 cdef extern from "key_columns.h" nogil:
     cdef struct key_column:
         uint8_t type
@@ -136,6 +138,7 @@ cdef void _each_of_windows(void *holder, uint32_t input, event_visitor visit, vo
                 visit(context, <event_ref *> (<char *> window_state(p) + w.aggs.refs[i]))
 
 
+@cython.no_gc_clear  # to give rows back, the kernel needs their store to the end
 cdef class WindowCore:
     """The kernel (windows.h) and the rows that it holds. Stops for good at a failure.
 

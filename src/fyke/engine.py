@@ -28,7 +28,7 @@ from fyke.plan import Plan
 from fyke.schema import Schema
 from fyke.snapshot import Snapshot, checked_serialisable, read_snapshot, sections_of, write_container, write_snapshot
 from fyke.strategy import STRATEGIES
-from fyke.streams import Stream, Table
+from fyke.streams import KeyedStream, Stream, Table, WindowedStream
 from fyke.upgrade import Moved, Moving, Upgrade, difference, patterns_of
 
 TIME_MIN: Final = -(2**63)
@@ -509,7 +509,7 @@ class Engine(PatternEngine):
 
 def _are_streams(given: object) -> bool:
     values = given.values() if isinstance(given, Mapping) else [given]
-    return any(isinstance(each, Stream | Table) for each in values)
+    return any(isinstance(each, Stream | Table | KeyedStream | WindowedStream) for each in values)
 
 
 def _checked_positions(given: Any, n: int) -> np.ndarray[Any, Any]:

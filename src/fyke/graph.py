@@ -28,7 +28,7 @@ from fyke.operator import END, START, Batch, Marks, Output
 from fyke.operators.processor import Processor
 from fyke.outcome import Records, StreamResults
 from fyke.snapshot import read_container, write_container
-from fyke.streams import Stream, Table
+from fyke.streams import KeyedStream, Stream, Table, WindowedStream
 from fyke.table_nodes import Aggregated, Tabled, TableJoined
 from fyke.timed_nodes import Processing
 
@@ -108,12 +108,15 @@ class StreamEngine:
     """
 
     def __init__(self, streams: Streams) -> None:
-        outputs = {"results": streams} if isinstance(streams, Stream | Table) else dict(streams)
+        outputs = dict(streams) if isinstance(streams, Mapping) else {"results": streams}
         if not outputs or not all(isinstance(name, str) and name for name in outputs):
             raise DefinitionError("Engine: expected a Stream, or names mapped to Streams")
-        for name, each in outputs.items():
+        given: Mapping[str, object] = outputs  # which callers without a type checker may get wrong
+        for name, each in given.items():
             if not isinstance(each, Stream | Table):
-                raise DefinitionError(f'Engine: output "{name}" is {each!r:.80}, not a Stream')
+                hint = "; say what comes out: aggregate(...)" if isinstance(each, WindowedStream) else ""
+                hint = "; say what is done by key: window, match, join, ..." if isinstance(each, KeyedStream) else hint
+                raise DefinitionError(f'Engine: output "{name}" is {each!r:.80}, not a Stream{hint}')
         self._outputs = {name: each.node for name, each in outputs.items()}
         self._order = order_of(list(self._outputs.values()))
         self._names = box_names(self._order)
@@ -375,7 +378,11 @@ class StreamEngine:
         found: Any = None if node is None or node not in self._boxes else self._boxes[node].operator
         if not isinstance(found, ReadableTable):
             tables = [n for n, each in named.items() if isinstance(each, Aggregated | Tabled | TableJoined)]
-            raise DefinitionError(f'there is no table "{name}" yet; the tables are {", ".join(tables) or "none"}')
+            if name in tables:
+                raise DefinitionError(
+                    f'table "{name}" has had no rows yet, so its columns are not known: give its stream a schema='
+                )
+            raise DefinitionError(f'there is no table "{name}"; the tables are {", ".join(tables) or "none"}')
         return found
 
     def state_of(self, box: str, key: Any = None) -> dict[str, Any]:
@@ -391,7 +398,9 @@ class StreamEngine:
         found: Any = next((b.operator for node, b in self._boxes.items() if self._names[node] == box), None)
         if not isinstance(found, Processor):
             known = [self._names[node] for node in self._boxes if isinstance(node, Processing)]
-            raise DefinitionError(f'there is no process "{box}" yet; there are {", ".join(known) or "none"}')
+            if box in known:
+                raise DefinitionError(f'process "{box}" has had no rows yet')
+            raise DefinitionError(f'there is no process "{box}"; there are {", ".join(known) or "none"}')
         return found.state_of(key)
 
     @property
@@ -448,7 +457,7 @@ class StreamEngine:
 
     def explain(self) -> str:
         """Draw the graph, and say of each box how it runs and what waits for what."""
-        lines = [self.describe()]
+        lines = [self.describe(), ""]
         for box in self._boxes.values():
             lines += box.explain()
         return "\n".join(lines)

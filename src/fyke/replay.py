@@ -34,7 +34,7 @@ from fyke.schema import infer_schema
 from fyke.state import Store
 from fyke.state.checkpoint import Checkpoints
 from fyke.stream_replay import StreamReplay
-from fyke.streams import Stream, Table
+from fyke.streams import KeyedStream, Stream, Table, WindowedStream
 
 
 class EngineMaker(Protocol):
@@ -400,7 +400,7 @@ def replay(source: Any, patterns: Any, **options: Any) -> Any:
     """
     values = patterns.values() if isinstance(patterns, Mapping) else [patterns]
     own = {name: options.pop(name) for name in _OF_CHECKPOINTS if name in options}
-    if any(isinstance(each, Stream | Table) for each in values):
+    if any(isinstance(each, Stream | Table | KeyedStream | WindowedStream) for each in values):
         _check_options(options, _OF_STREAMS, "streams")
         run: StreamReplay | Replay = StreamReplay(source, patterns, **options)
     else:

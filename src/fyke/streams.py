@@ -6,10 +6,11 @@ while a stream is written; what can be checked is checked at once, and the error
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
@@ -21,7 +22,7 @@ from fyke.duration import DurationLike, to_ns
 from fyke.errors import DataError, DefinitionError
 from fyke.expr import Expr
 from fyke.flowchart import drawn
-from fyke.join import AsOf, Interval, check_how
+from fyke.join import HOWS, AsOf, Interval, check_how
 from fyke.join_nodes import Grouped, Joined, WindowJoined
 from fyke.matching import Limits, Patterns, can_wait, checked_keep, normalise
 from fyke.nodes import (
@@ -355,6 +356,11 @@ class Stream:
     def __repr__(self) -> str:
         return _written(self.node)
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(_where_else(self, name))
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class KeyedStream:
@@ -435,14 +441,14 @@ class KeyedStream:
         """
         where = f"{self.stream.node.path}.join"
         if isinstance(by, Window):
-            return self._by_window(WindowJoined, where, right, by, check_how(how), suffix, options)
+            return self._by_window(WindowJoined, where, right, by, _how(where, how), suffix, options)
         if not isinstance(by, Interval):
             raise DefinitionError(
                 f"{where}: expected fyke.join.interval(...) or a window, as fyke.tumbling('1m'), got {by!r:.80}"
             )
         if options:
             raise DefinitionError(f"{where}: {next(iter(options))}= is for joins by window, not for {by!r}")
-        return self._joined(right, by, check_how(how), suffix, None)
+        return self._joined(right, by, _how(where, how), suffix, None)
 
     def cogroup(self, right: KeyedStream, window: Window, **options: Any) -> Stream:
         """Put the rows of both streams that lie in one window of their key together, as two lists.
@@ -490,9 +496,10 @@ class KeyedStream:
         >>> trades.key_by("symbol").asof(quotes.key_by("symbol"), "10s")
         stream('trades').join(stream('quotes'), left join.asof('10s') by col.symbol)
         """
+        where = f"{self.stream.node.path}.asof"
         by = join.asof(tolerance)
-        condition = None if delete is None else _condition(delete, f"{self.stream.node.path}.asof(delete=)")
-        return self._joined(right, by, check_how(how, ("inner", "left")), suffix, condition)
+        condition = None if delete is None else _condition(delete, f"{where}(delete=)")
+        return self._joined(right, by, _how(where, how, ("inner", "left")), suffix, condition)
 
     def process(
         self,
@@ -582,7 +589,7 @@ class KeyedStream:
             raise DefinitionError(f"{where}: versioned={versioned!r}: expected True or False")
         _check_sides(where, self.keys, table.keys, suffix)
         node = _reading(_timed(only_finals(self.stream.node), "enrich"), self.parts)
-        how = check_how(how, ("inner", "left"))
+        how = _how(where, how, ("inner", "left"))
         return _made(Enriched((node, table.node), self.keys, table.keys, how, suffix, versioned))
 
     def _by_window(
@@ -620,6 +627,11 @@ class KeyedStream:
 
     def __repr__(self) -> str:
         return f"{self.stream!r}.key_by({_listed(self.keys)})"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(_where_else(self, name))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -661,6 +673,11 @@ class WindowedStream:
             )
         )
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(_where_else(self, name))
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Table:
@@ -694,7 +711,7 @@ class Table:
         if not isinstance(other, Table):
             raise DefinitionError(f"{where}: expected a table, got {other!r:.80}")
         _check_sides(where, self.keys, other.keys, suffix)
-        made = _made(TableJoined((self.node, other.node), self.keys, other.keys, check_how(how), suffix))
+        made = _made(TableJoined((self.node, other.node), self.keys, other.keys, _how(where, how), suffix))
         return Table(made.node, self.keys)
 
     def named(self, name: str) -> Table:
@@ -708,8 +725,38 @@ class Table:
     def __repr__(self) -> str:
         return _written(self.node)
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(_where_else(self, name))
+
 
 # ------------------------------------------------------------------------------------------------ helpers
+
+
+_BY_ROW = ("filter", "branch", "select", "with_columns", "map", "union")
+_BY_KEY = ("join", "asof", "cogroup", "enrich")
+
+
+def _where_else(of: object, name: str) -> str:
+    """What to say of a method that is not there: mostly it is one step further on."""
+    text = f"{type(of).__name__} has no {name!r}"
+    if isinstance(of, Stream) and name in _BY_KEY:
+        return f"{text}: say first by what rows belong together: key_by(...).{name}(...)"
+    if isinstance(of, KeyedStream) and name in _BY_ROW:
+        return f"{text}: what is done with each row comes before the key: {name}(...).key_by(...)"
+    if isinstance(of, WindowedStream):
+        return f"{text}: say first what comes out of the windows: aggregate(...)"
+    if isinstance(of, Table) and name in (*_BY_ROW, *_BY_KEY, "key_by", "window", "match"):
+        return f"{text}: its changes are a stream: changes.{name}(...)"
+    return text
+
+
+def _how(where: str, how: object, allowed: tuple[str, ...] = HOWS) -> str:
+    try:
+        return check_how(how, allowed)
+    except DefinitionError as error:
+        raise DefinitionError(f"{where}: {error}") from None
 
 
 def _check_sides(where: str, left: Keys, right: Keys, suffix: object) -> None:
@@ -813,6 +860,11 @@ def _processed(
             texts.append((name, json.dumps(copied(value, f"params: {name}"), sort_keys=True)))
         except DataError as error:
             raise DefinitionError(f"{where}: {error}") from None
+    if is_class:
+        try:
+            inspect.signature(make).bind(**(params or {}))
+        except TypeError as error:
+            raise DefinitionError(f"{where}: params= do not fit {make.__qualname__}: {error}") from None
     node = _timed(only_finals(stream.node), "process")
     given = tuple((name, _arrow(each)) for name, each in named.items())
     return _made(

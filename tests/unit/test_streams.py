@@ -3,13 +3,19 @@
 import pyarrow as pa
 import pytest
 
-from fyke import DefinitionError, Field, Schema, SchemaError, begin, call, col, prev, ref, stream
+from fyke import DefinitionError, Engine, Field, Process, Schema, SchemaError, begin, call, col, prev, ref, stream
 from fyke.nodes import Filter, order_of
+from fyke.window import tumbling
 
 SCHEMA = Schema((Field("ts", "timestamp"), Field("card", "string"), Field("amount", "float64"), Field("n", "int64")))
 PAYMENTS = stream("payments", time="ts", schema=SCHEMA)
 OPEN = stream("payments", time="ts")
 PAIR = begin("probe", col.amount < 1).next("spree", col.amount > 500).within("10m")
+
+
+class Counting(Process):
+    def __init__(self, limit=1):
+        self.limit = limit
 
 
 def test_a_stream_is_a_value():
@@ -155,3 +161,36 @@ def test_a_drawing_names_what_a_box_takes():
     assert mermaid.startswith("flowchart TD")
     assert "n1 --> n3" in mermaid
     assert "n3 --> n4" in mermaid
+
+
+@pytest.mark.parametrize(
+    ("write", "quoted"),
+    [
+        (lambda: OPEN.join(OPEN), "say first by what rows belong together: key_by(...).join(...)"),
+        (lambda: OPEN.key_by("n").filter(col.n > 1), "comes before the key: filter(...).key_by(...)"),
+        (lambda: OPEN.window(tumbling("1m")).filter(col.n > 1), "say first what comes out of the windows"),
+        (lambda: OPEN.table("n").filter(col.n > 1), "its changes are a stream: changes.filter(...)"),
+        (lambda: OPEN.fliter(col.n > 1), "Stream has no 'fliter'"),
+    ],
+)
+def test_a_method_that_is_not_there_says_where_it_is(write, quoted):
+    with pytest.raises(AttributeError) as error:
+        write()
+    assert quoted in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("write", "quoted"),
+    [
+        (lambda: Engine(OPEN.key_by("n")), "not a Stream; say what is done by key: window, match, join"),
+        (lambda: Engine({"a": OPEN.window(tumbling("1m"))}), "not a Stream; say what comes out: aggregate(...)"),
+        (lambda: Engine(OPEN.table("n")).table(), "has had no rows yet, so its columns are not known"),
+        (lambda: Engine(OPEN.table("n")).table("x"), 'there is no table "x"; the tables are table_1, results'),
+        (lambda: OPEN.key_by("n").asof(OPEN.key_by("n"), how="right"), "payments.asof: how='right': it is one of"),
+        (lambda: OPEN.process(Counting, params={"limt": 3}), "params= do not fit Counting: got an unexpected"),
+    ],
+)
+def test_what_cannot_run_is_told(write, quoted):
+    with pytest.raises(DefinitionError) as error:
+        write()
+    assert quoted in str(error.value)

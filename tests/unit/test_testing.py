@@ -69,7 +69,7 @@ def test_killed_anywhere_it_goes_on(crash):
             driver.kill_and_restore()
     assert driver.state("process_1", "x") == {"sum": 1, "seen": [1], "by": {1: 1}, "timers": {"end": 100}}
     assert driver.state("process_1", "z") == {"sum": None, "seen": [], "by": {}, "timers": {}}
-    assert driver.table("table").get("x") == {"k": "x", "n": 2}
+    assert driver.table("table").get("x") == {"k": "x", "n": 2, "revision": 1}
     if crash == 4:
         driver.kill_and_restore()
     driver.end()
@@ -79,11 +79,11 @@ def test_killed_anywhere_it_goes_on(crash):
 
 def test_what_there_is_not_is_named():
     driver = Driver(A.key_by("k").process(Total))
-    with pytest.raises(DefinitionError, match='there is no process "total" yet; there are process_1'):
+    with pytest.raises(DefinitionError, match='there is no process "total"; there are process_1'):
         driver.state("total")
     with pytest.raises(fyke.DataError, match="the key has 1 parts"):
         driver.state("process_1", ("x", "y"))
-    with pytest.raises(DefinitionError, match='there is no table "results" yet; the tables are none'):
+    with pytest.raises(DefinitionError, match='there is no table "results"; the tables are none'):
         driver.table()
     with pytest.raises(StateError, match="lambda"):
         Driver(A.map(lambda row: row)).kill_and_restore()

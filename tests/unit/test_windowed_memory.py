@@ -1,5 +1,8 @@
 """Nothing grows with what is gone: keys, windows, rows that aggregates hold; and a million open sessions fit."""
 
+import gc
+import weakref
+
 import numpy as np
 import pyarrow as pa
 
@@ -89,3 +92,18 @@ def test_a_global_window_of_a_key_is_one_record():
     used = run(operator, 20, lambda i: np.arange(N) % 500)
     assert max(used[11:]) <= used[10]  # the first results come with batch 10
     assert operator.statistics()["windows"] == 500
+
+
+def test_windows_that_hold_rows_may_lie_in_a_cycle():
+    """The collector empties the objects of a cycle one by one; the kernel gives its rows back to their store last."""
+    schema = pa.schema([("key", pa.int64()), ("name", pa.string())])
+    operator = Windowed(window.Tumbling(10 * N), {"first": agg.first("name")}, schema, [col.key])
+    times = np.arange(1000, dtype=np.int64)
+    rows = pa.RecordBatch.from_arrays([pa.array(times), pa.array([str(t) for t in times])], schema=schema)
+    operator.step([Batch(rows, times, times.astype(np.uint64), Marks.none())])
+    assert operator.statistics()["held_rows"] == 1000
+    kept = weakref.ref(operator)
+    operator.itself = [operator, operator.core]
+    del operator
+    gc.collect()
+    assert kept() is None
