@@ -17,7 +17,8 @@ cdef object _held_in_order(RawResults found):
         keys = [(kind == RESULT_HELD, (<Segment> found.segments[int(e["segment"])]).times[e["row"]] if kind == RESULT_HELD else 0,
                  (<Segment> found.segments[int(e["segment"])]).positions[e["row"]] if kind == RESULT_HELD else i)
                 for i, (e, kind) in enumerate(zip(firsts, found.rows["kind"]))]
-        found.rows = found.rows[sorted(range(len(keys)), key=keys.__getitem__)]
+        found.packed = found.rows[sorted(range(len(keys)), key=keys.__getitem__)]
+        found._rows = None
     return found
 
 
@@ -79,6 +80,8 @@ cdef class Core:
         o.max_memory = options.get("max_memory") or 0
         o.max_memory_policy = options.get("max_memory_policy", 0)
         o.key_ttl = options.get("key_ttl") or 0
+        o.limited = options.get("limit") is not None
+        o.limit = options.get("limit") or 0
         event_store_init(&self.store, &self.arena, self.plan.n_columns, self.plan.mask_words)
         reorder_init(&self.reorder, &self.arena)
         self.mark.out_of_order = out_of_order
@@ -266,18 +269,37 @@ cdef class Core:
 
     cdef object _take_results(self, late):
         cdef results *r = &self.nfa.results
+        cdef uint64_t total = self.nfa.found
+        self.nfa.found = 0
         if r.n_rows == 0:
-            return None if late is None else RawResults(
-                np.empty(0, _RESULT_DTYPE), np.empty(0, _EVENT_DTYPE), {}, late
+            return None if late is None and total == 0 else RawResults(
+                np.empty(0, _RESULT_DTYPE), np.empty(0, _EVENT_DTYPE), {}, late, total
             )
         rows = np.empty(r.n_rows, _RESULT_DTYPE)
         events = np.empty(r.n_events, _EVENT_DTYPE)
         memcpy(<void *> address_of(rows), r.rows, r.n_rows * sizeof(result))
         memcpy(<void *> address_of(events), r.events, r.n_events * sizeof(result_event))
+        shown = self._shown(r)
         r.n_rows = 0
         r.n_events = 0
-        cdef object used = np.unique(events["segment"]) if len(self.segments) > 1 else self.segments
-        return RawResults(rows, events, {int(id): self.segments[int(id)] for id in used}, late)
+        return RawResults(rows, events, shown, late, total)
+
+    cdef dict _shown(self, const results *r):
+        """The segments of the events in results, by number."""
+        cdef uint64_t i
+        cdef uint32_t last = NO_SEGMENT
+        cdef dict shown = {}
+        if len(self.segments) == 1:
+            return dict(self.segments)
+        seen = np.zeros(self.store.n_segments, np.uint8)
+        cdef uint8_t *marks = <uint8_t *> address_of(seen)
+        for i in range(r.n_events):
+            if r.events[i].event.segment != last:
+                last = r.events[i].event.segment
+                marks[last] = 1
+        for id in np.flatnonzero(seen).tolist():
+            shown[id] = self.segments[id]
+        return shown
 
     cdef int _sweep(self) except -1:
         """Close the segments that nothing refers to any more; results that show them keep the objects."""
@@ -413,6 +435,9 @@ cdef class Core:
         for i in range(self.nfa.strict.n_records):
             for k in range(strict_at(&self.nfa.strict, i).n_events):
                 self._visit(strict_event(strict_at(&self.nfa.strict, i), k), base, mark, place, to)
+        for i in range(self.nfa.n_compact_keys):
+            for k in range(self.nfa.compact_keys[i].first, self.nfa.compact_keys[i].end):
+                self._visit(&self.nfa.compact_keys[i].events[k].event, base, mark, place, to)
         for i in range(self.reorder.head, self.reorder.tail):
             self._visit(&self.reorder.items[i].event, base, mark, place, to)
         for k in range(self.plan.n_keyspaces):
@@ -455,9 +480,9 @@ cdef class Core:
         return {
             "rows": self.rows_seen, "late": self.late_seen, "waiting": reorder_size(&self.reorder), "stepped": c.rows_stepped,
             "null_keys": c.null_keys, "matches": c.matches, "timeouts": c.timeouts, "pruned": c.pruned, "stopped": c.stopped,
-            "dropped_partials": c.dropped_partials, "expired_keys": c.expired_keys, "partials": self.nfa.n_runs + self.nfa.strict.n_runs,
-            "held": self.nfa.n_held, "keys": keys, "timers": self.nfa.timers.n + self.nfa.strict_timers.n, "nodes": self.nfa.graph.n_live, "single": self.nfa.n_single,
-            "strict": self.nfa.strict.n_live,
+            "dropped_partials": c.dropped_partials, "expired_keys": c.expired_keys, "partials": compact_add(self.nfa.n_runs + self.nfa.strict.n_runs, nfa_compact_partials(&self.nfa)),
+            "held": self.nfa.n_held, "keys": keys, "timers": self.nfa.timers.n + self.nfa.strict_timers.n + self.nfa.compact_timers.n, "nodes": self.nfa.graph.n_live, "single": self.nfa.n_single,
+            "strict": self.nfa.strict.n_live, "compact": self.nfa.n_compact_live,
             "segments": len(self.segments), "pinned_rows": self.pinned_rows, "payload_bytes": self.nfa.payload_bytes,
             "bytes": self.arena.bytes_used, "compactions": self.compactions,
         }
@@ -480,7 +505,7 @@ cdef class Core:
                     lags += 1
                 if space.table[i] != 0 and space.slots[space.table[i] - 1].users == 0:
                     return "a key without users is still there"
-        if live != self.nfa.graph.n_live + self.nfa.n_single + strict_references(&self.nfa.strict) + reorder_size(&self.reorder) + lags:
+        if live != self.nfa.graph.n_live + self.nfa.n_single + strict_references(&self.nfa.strict) + nfa_compact_references(&self.nfa) + reorder_size(&self.reorder) + lags:
             return "an event is held by nobody, or by one too many"
         for i in range(self.reorder.head + 1, self.reorder.tail):
             if self.reorder.items[i].time < self.reorder.items[i - 1].time:
@@ -507,14 +532,11 @@ cdef class Core:
         track: changes are tracked from now on, as changes() tells them.
         """
         cdef Records found
-        cdef status st
         self._enter()
         try:
             self._collect_some(ALL)
             found = self._records()
-            st = nfa_freeze(&self.nfa, &found.records, track)
-            if st:
-                raise MemoryError
+            self._check_collected(nfa_freeze(&self.nfa, &found.records, track))
             found.complete = False
             self.freezing = found
             return found, self._numbers()
@@ -562,8 +584,7 @@ cdef class Core:
             if c == NULL or not c.tracking:
                 raise StateError("changes are not tracked: take a snapshot with base=True first")
             found = self._records()
-            if nfa_collect_changes(&self.nfa, &found.records):
-                raise MemoryError
+            self._check_collected(nfa_collect_changes(&self.nfa, &found.records))
             gone = np.array([c.gone[i] for i in range(c.n_gone)], np.uint64)
             keyspaces = np.array([c.gone_lags[i].keyspace for i in range(c.n_gone_lags)], np.uint32)
             positions = np.array([c.gone_lags[i].position for i in range(c.n_gone_lags)], np.uint64)
@@ -583,9 +604,16 @@ cdef class Core:
         cdef status st
         with nogil:
             st = nfa_collect(&self.nfa, &found.records)
+        self._check_collected(st)
+        return found
+
+    cdef int _check_collected(self, status st) except -1:
+        if st == STATUS_TOO_MANY_PARTIALS:
+            raise StateError("a key has over 16,777,216 open partial matches: more than a snapshot holds, which has them one by one; "
+                             "take one when fewer are open, or shorten within()")
         if st:
             raise MemoryError
-        return found
+        return 0
 
     cdef Records _records(self):
         """Records with what waits in the reorder buffer, and the segments of now."""

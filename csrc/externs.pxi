@@ -189,6 +189,7 @@ cdef extern from "results.h" nogil:
         uint32_t cause
         uint32_t n_events
         uint64_t first_event
+        uint64_t repeat
         uint64_t cause_value
         event_time_t released
     cdef struct result_event:
@@ -256,6 +257,15 @@ cdef extern from "records.h" nogil:
     void records_free(records *r)
     status records_arrange(records *r, const uint32_t *segment_rows, uint32_t n_segments, const record_columns *c)
 
+cdef extern from "compact.h" nogil:
+    cdef struct compact_event:
+        event_ref event
+    cdef struct compact_key:
+        compact_event *events
+        uint32_t first
+        uint32_t end
+    uint64_t compact_add(uint64_t x, uint64_t y)
+
 cdef extern from "nfa.h" nogil:
     cdef enum:
         NO_POSITION
@@ -286,6 +296,8 @@ cdef extern from "nfa.h" nogil:
         uint32_t timeouts
         uint32_t max_partials_policy
         uint32_t max_memory_policy
+        uint32_t limited
+        uint64_t limit
         uint64_t max_partials
         uint64_t max_memory
         int64_t key_ttl
@@ -305,6 +317,11 @@ cdef extern from "nfa.h" nogil:
         timers timers
         strict_keys strict
         timers strict_timers
+        compact_key *compact_keys
+        uint32_t n_compact_keys
+        uint32_t n_compact_live
+        timers compact_timers
+        uint64_t found
         results results
         nfa_counters counters
         failure failure
@@ -328,6 +345,8 @@ cdef extern from "nfa.h" nogil:
     bint nfa_cares(const nfa *n, const uint64_t *mask)
     status nfa_step_rows(nfa *n, const waiting *rows, uint32_t n_rows)
     status nfa_fire(nfa *n, event_time_t time)
+    uint64_t nfa_compact_references(const nfa *n)
+    uint64_t nfa_compact_partials(const nfa *n)
     status nfa_report_held(nfa *n)
     const char *nfa_check(const nfa *n)
     cdef struct nfa_tables:

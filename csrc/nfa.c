@@ -84,6 +84,9 @@ enum status nfa_init(struct nfa *n, struct arena *arena, const struct plan *plan
         st = nfa_strict_init(n);
     }
     if (st == STATUS_OK) {
+        st = nfa_compact_init(n);
+    }
+    if (st == STATUS_OK) {
         st = nfa_dispatch_init(n);
     }
     return st == STATUS_OK ? nfa_decide(n) : st;
@@ -136,6 +139,7 @@ void nfa_free(struct nfa *n)
     arena_free(a, n->results.rows, n->results.rows_capacity * sizeof *n->results.rows);
     arena_free(a, n->results.events, n->results.events_capacity * sizeof *n->results.events);
     nfa_dispatch_free(n);
+    nfa_compact_free(n);
     nfa_strict_free(n);
     nfa_lag_free(n);
     match_graph_free(&n->graph);
@@ -298,6 +302,7 @@ const char *nfa_check(const struct nfa *n)
     memset(references, 0, bytes);
     const char *reason = timers_check(&n->timers);
     reason = reason == NULL ? nfa_strict_check(n) : reason;
+    reason = reason == NULL ? nfa_compact_check(n) : reason;
     uint64_t n_runs = 0;
     uint64_t n_single = 0;
     for (uint32_t i = 0; i < n->n_keyed && reason == NULL; i++) {

@@ -12,6 +12,7 @@
 #define FYKE_NFA_H
 
 #include "changes.h"
+#include "compact.h"
 #include "keyspace.h"
 #include "match_graph.h"
 #include "plan.h"
@@ -121,6 +122,16 @@ struct sequence {
     uint32_t *taken_by;
 };
 
+/* A pattern whose partial matches are a compact set (nfa_compact.c). */
+struct compact_pattern {
+    const struct compact_plan *plan; /* NULL: the pattern is run otherwise */
+    struct compact_automaton automaton;
+    struct decision decision; /* the mask bits that make an event's class */
+    uint8_t *class_of;
+    uint64_t starts, extends, completes; /* classes of events that do so, a bit each */
+    bool on; /* false after a restore of partial matches that are no compact set: they are run in general */
+};
+
 /* Which patterns a row concerns (nfa_dispatch.c): those of the bits in its mask, and those that every row does. Bitmaps over patterns. */
 struct dispatch {
     uint64_t *always;
@@ -140,8 +151,8 @@ struct lag {
     bool all_keyed;     /* the chunk's keys are known not to be null; never where keys expire */
 };
 
-/* Changes since a checkpoint, and a freeze under way (nfa_changes.c). Sets: keyed states, strict records, lags of each keyspace. */
-enum { CHANGED_KEYED = 0, CHANGED_STRICT = 1, CHANGED_LAGS = 2 };
+/* Changes since a checkpoint, and a freeze under way (nfa_changes.c). Sets: keyed states, strict records, compact sets, lags of each keyspace. */
+enum { CHANGED_KEYED = 0, CHANGED_STRICT = 1, CHANGED_COMPACT = 2, CHANGED_LAGS = 3 };
 
 struct gone_lag {
     uint64_t position;
@@ -167,7 +178,8 @@ struct nfa_options {
     uint32_t timeouts; /* report runs that time out */
     uint32_t max_partials_policy;
     uint32_t max_memory_policy;
-    uint32_t reserved;
+    uint32_t limited; /* report at most `limit` of the matches of a pattern and key that one event or deadline completes */
+    uint64_t limit;
     uint64_t max_partials; /* 0: no bound */
     uint64_t max_memory;
     int64_t key_ttl;
@@ -198,17 +210,23 @@ struct nfa {
     struct timers strict_timers; /* no later than the deadline they stand for: it is worked out when they fire */
     struct sequence *sequences;  /* per pattern */
     struct dispatch dispatch;
+    struct compact_pattern *compacts; /* per pattern */
+    struct compact_key *compact_keys;
+    uint32_t n_compact_keys, compact_keys_capacity, compact_free; /* free list: index + 1 */
+    uint32_t n_compact_live;
+    struct timers compact_timers; /* nothing is reported when they fire: memory is freed */
     struct lag *lags;            /* per keyspace */
     struct vm vm;
     struct results results;
     struct nfa_options options;
     struct nfa_counters counters;
+    uint64_t found; /* matches since the owner set it to 0, whether reported or not */
     struct failure failure;
     struct changes *changes; /* NULL: nobody asks for them */
     python_condition callback;
     void *callback_context;
 
-    uint32_t **heads; /* per pattern: slot -> keyed + 1; of a strict sequence: -> strict record + 1 */
+    uint32_t **heads; /* per pattern: slot -> keyed + 1; of a strict sequence: -> strict record + 1; of a compact set: -> compact key + 1 */
     uint32_t *head_capacities;
     struct keyed *keyed;
     uint32_t n_keyed, keyed_capacity, keyed_free; /* free list: index + 1 */
@@ -228,6 +246,10 @@ struct nfa {
     const uint64_t *mask;
 
     /* scratch */
+    uint64_t n_in_call; /* matches reported of the pattern and key that is stepped */
+    struct compact_walk walk;
+    struct result_event *path;
+    uint32_t path_capacity;
     struct run *out; /* successors */
     uint32_t n_out, out_capacity;
     struct completed *done;
@@ -356,6 +378,8 @@ MUST_CHECK enum status nfa_report(struct nfa *n, const struct keyed *k, uint32_t
 /* A new result, counted; returns where its events go. NULL: no memory. */
 struct result_event *nfa_result(struct nfa *n, uint32_t pattern, uint32_t kind, uint32_t n_events, uint32_t cause, uint64_t cause_value,
                                 event_time_t released);
+/* Counts a match that is complete; whether it is one more than the limit allows to report. */
+bool nfa_counts_only(struct nfa *n);
 MUST_CHECK enum status nfa_complete(struct nfa *n, const struct run *run, uint32_t node);
 void nfa_drop_runs(struct nfa *n, struct keyed *k, uint32_t first, uint32_t count);
 
@@ -377,6 +401,23 @@ MUST_CHECK enum status nfa_lag_chunk(struct nfa *n, uint32_t keyspace, const str
 void nfa_lag_release(struct nfa *n, uint32_t keyspace, uint32_t n_rows);
 /* Forgets the last events of keys that have been quiet for key_ttl. */
 MUST_CHECK enum status nfa_fire_lags(struct nfa *n, uint32_t keyspace, event_time_t time);
+
+/* nfa_compact.c: compact sets. */
+MUST_CHECK enum status nfa_compact_init(struct nfa *n);
+void nfa_compact_free(struct nfa *n);
+/* What the current row is to the pattern. */
+uint32_t nfa_compact_class(const struct nfa *n, uint32_t pattern);
+MUST_CHECK enum status nfa_compact_step(struct nfa *n, uint32_t pattern, uint32_t slot, uint32_t class_);
+/* Frees what no window holds any more. */
+MUST_CHECK enum status nfa_compact_fire(struct nfa *n, event_time_t time);
+const char *nfa_compact_check(const struct nfa *n);
+/* Of all keys; these walk them. */
+uint64_t nfa_compact_references(const struct nfa *n);
+uint64_t nfa_compact_partials(const struct nfa *n);
+/* Takes over a filled set for a key that has none; it is gone in any case. */
+MUST_CHECK enum status nfa_compact_install(struct nfa *n, uint32_t pattern, uint32_t slot, struct compact_key *made);
+/* nfa_compact_adopt.c: after a restore, makes the runs of all keys compact sets; if any are none, the pattern is run in general. */
+MUST_CHECK enum status nfa_compact_adopt(struct nfa *n, uint32_t pattern);
 
 /* nfa_strict.c: strict sequences. */
 MUST_CHECK enum status nfa_strict_init(struct nfa *n);
@@ -541,6 +582,9 @@ MUST_CHECK enum status nfa_reserve_records(const struct nfa *n, struct records *
 MUST_CHECK enum status nfa_collect_keyed(const struct nfa *n, struct records *r, uint32_t id);
 MUST_CHECK enum status nfa_collect_strict(const struct nfa *n, struct records *r, uint32_t id);
 MUST_CHECK enum status nfa_collect_lag(const struct nfa *n, struct records *r, uint32_t keyspace, uint32_t slot);
+/* STATUS_TOO_MANY_PARTIALS: more than can be written one by one. */
+MUST_CHECK enum status nfa_collect_compact(const struct nfa *n, struct records *r, uint32_t id);
+bool nfa_compact_fits_records(const struct nfa *n, uint32_t id);
 /* The invariants in words; NULL if they hold. Walks everything. */
 const char *nfa_check(const struct nfa *n);
 

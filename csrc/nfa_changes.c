@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* The sets of changes: keyed states, records of strict sequences, then the latest events of each keyspace's keys. */
+/* The sets of changes: keyed states, records of strict sequences, compact sets, then the latest events of each keyspace's keys. */
 static uint32_t n_sets(const struct nfa *n)
 {
     return CHANGED_LAGS + n->plan->n_keyspaces;
@@ -21,14 +21,26 @@ static bool is_lag(uint32_t set)
 
 static uint32_t n_things(const struct nfa *n, uint32_t set)
 {
-    return set == CHANGED_KEYED ? n->n_keyed : set == CHANGED_STRICT ? n->strict.n_records : n->keyspaces[set - CHANGED_LAGS].n_slots;
+    switch (set) {
+    case CHANGED_KEYED:
+        return n->n_keyed;
+    case CHANGED_STRICT:
+        return n->strict.n_records;
+    case CHANGED_COMPACT:
+        return n->n_compact_keys;
+    default:
+        return n->keyspaces[set - CHANGED_LAGS].n_slots;
+    }
 }
 
-/* The birth of a keyed state or strict record; NO_POSITION: none is there. */
+/* The birth of a keyed state, strict record or compact set; NO_POSITION: none is there. */
 static uint64_t birth_of(const struct nfa *n, uint32_t set, uint32_t id)
 {
     if (set == CHANGED_KEYED) {
         return keyed_holds(&n->keyed[id]) ? n->keyed[id].birth : NO_POSITION;
+    }
+    if (set == CHANGED_COMPACT) {
+        return n->compact_keys[id].lists != NULL ? n->compact_keys[id].birth : NO_POSITION;
     }
     return strict_at(&n->strict, id)->bits != 0 ? strict_at(&n->strict, id)->birth : NO_POSITION;
 }
@@ -98,6 +110,12 @@ static uint64_t *saved_position(struct nfa *n, uint32_t keyspace, uint32_t slot)
 
 /* ------------------------------------------------------------------ a freeze */
 
+/* What is in one of the sets but those of lags. */
+static enum status collect(const struct nfa *n, struct records *r, uint32_t set, uint32_t id)
+{
+    return set == CHANGED_KEYED ? nfa_collect_keyed(n, r, id) : set == CHANGED_STRICT ? nfa_collect_strict(n, r, id) : nfa_collect_compact(n, r, id);
+}
+
 /* Copies one thing as it is at the freeze; it has not been touched since. */
 static enum status copy(struct nfa *n, uint32_t set, uint32_t id)
 {
@@ -107,7 +125,7 @@ static enum status copy(struct nfa *n, uint32_t set, uint32_t id)
         if (birth_of(n, set, id) >= c->frozen_births) { /* nothing there, or born later */
             return STATUS_OK;
         }
-        return set == CHANGED_KEYED ? nfa_collect_keyed(n, c->frozen, id) : nfa_collect_strict(n, c->frozen, id);
+        return collect(n, c->frozen, set, id);
     }
     const uint32_t keyspace = set - CHANGED_LAGS;
     const struct event_ref last = n->keyspaces[keyspace].slots[id].last;
@@ -126,6 +144,11 @@ static enum status copy(struct nfa *n, uint32_t set, uint32_t id)
 
 enum status nfa_freeze(struct nfa *n, struct records *r, bool track)
 {
+    for (uint32_t i = 0; i < n->n_compact_keys; i++) {
+        if (!nfa_compact_fits_records(n, i)) {
+            return STATUS_TOO_MANY_PARTIALS;
+        }
+    }
     enum status st = n->changes == NULL ? begin(n) : STATUS_OK;
     st = st == STATUS_OK ? nfa_reserve_records(n, r) : st; /* nothing is moved later, when it would take long */
     for (uint32_t i = 0; i < n_sets(n) && st == STATUS_OK; i++) {
@@ -188,6 +211,12 @@ enum status nfa_collect_some(struct nfa *n, uint64_t budget, uint8_t *complete)
 
 /* ------------------------------------------------------------------ changes */
 
+/* Also of what holds nothing yet. */
+static uint64_t birth_number(const struct nfa *n, uint32_t set, uint32_t id)
+{
+    return set == CHANGED_KEYED ? n->keyed[id].birth : set == CHANGED_STRICT ? strict_at(&n->strict, id)->birth : n->compact_keys[id].birth;
+}
+
 enum status nfa_change(struct nfa *n, uint32_t set, uint32_t id)
 {
     struct changes *c = n->changes;
@@ -202,10 +231,10 @@ enum status nfa_change(struct nfa *n, uint32_t set, uint32_t id)
     if (is_lag(set)) {
         return change_set_add(s, id, 0);
     }
-    st = change_set_add(s, id, set == CHANGED_KEYED ? n->keyed[id].birth : strict_at(&n->strict, id)->birth);
+    st = change_set_add(s, id, birth_number(n, set, id));
     if (st == STATUS_OK) { /* what goes has been touched before: then there is room to say so */
         void *gone = c->gone;
-        st = arena_reserve(n->arena, &gone, &c->gone_capacity, (uint64_t)c->sets[CHANGED_KEYED].n + c->sets[CHANGED_STRICT].n, sizeof *c->gone);
+        st = arena_reserve(n->arena, &gone, &c->gone_capacity, (uint64_t)c->sets[CHANGED_KEYED].n + c->sets[CHANGED_STRICT].n + c->sets[CHANGED_COMPACT].n, sizeof *c->gone);
         c->gone = gone;
     }
     return st;
@@ -255,7 +284,7 @@ enum status nfa_collect_changes(struct nfa *n, struct records *r)
             if (is_lag(set)) {
                 st = collect_lag_change(n, r, set - CHANGED_LAGS, x.id);
             } else if ((s->marks[x.id] & MARK_CHANGED) && birth_of(n, set, x.id) == x.birth) {
-                st = set == CHANGED_KEYED ? nfa_collect_keyed(n, r, x.id) : nfa_collect_strict(n, r, x.id);
+                st = collect(n, r, set, x.id);
             }
         }
     }

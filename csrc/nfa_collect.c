@@ -186,6 +186,85 @@ enum status nfa_collect_strict(const struct nfa *n, struct records *r, uint32_t 
     return records_close_keyed(r);
 }
 
+#define COMPACT_MOST (1U << 24)
+
+/* A path as the runs that a general engine has of it: one in each of the states that stand for its own. */
+static enum status collect_path(const struct nfa *n, struct records *r, const struct compact_key *k, uint32_t state, uint32_t start,
+                                uint32_t node, event_time_t latest)
+{
+    const struct compact_plan *c = n->compacts[k->pattern].plan;
+    for (uint64_t states = n->plan->compact_sets[n->plan->compact_states[c->first_state + state].first_set]; states != 0; states &= states - 1) {
+        struct record_run *run = records_append_run(r);
+        if (run == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        *run = (struct record_run){.start_time = k->events[start].time, .start_order = start + 1U, .previous_time = latest, .node = node,
+                                   .state = (uint32_t)__builtin_ctzll(states)};
+    }
+    return STATUS_OK;
+}
+
+static enum status collect_paths(const struct nfa *n, struct records *r, const struct compact_key *k, uint32_t first, struct compact_walk *w)
+{
+    const struct compact_take *takes = n->compacts[k->pattern].automaton.takes;
+    enum status st = STATUS_OK;
+    while (st == STATUS_OK) {
+        struct compact_frame *f = &w->stack[w->depth - 1];
+        if (f->at >= w->ends[f->state]) {
+            if (--w->depth == 0) {
+                break;
+            }
+            continue;
+        }
+        const struct compact_item item = k->lists[f->state].items[f->at++];
+        const struct compact_event *e = &k->events[item.event];
+        const struct compact_take *t = &takes[item.take];
+        if (append_node(r, e->event, item.event + 1U, f->node, t->stage) == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        const uint32_t start = w->depth == 1 ? item.event : w->stack[1].event;
+        st = compact_enter(w, r->arena, t->target, item);
+        if (st == STATUS_OK) {
+            w->stack[w->depth - 1].node = r->n_nodes - first;
+            st = collect_path(n, r, k, t->target, start, r->n_nodes - first, e->time);
+        }
+    }
+    return st;
+}
+
+bool nfa_compact_fits_records(const struct nfa *n, uint32_t id)
+{
+    const struct compact_key *k = &n->compact_keys[id];
+    return k->lists == NULL || compact_partials(k, &n->compacts[k->pattern].automaton) <= COMPACT_MOST;
+}
+
+/* A compact set as the partial matches it stands for, one by one. */
+enum status nfa_collect_compact(const struct nfa *n, struct records *r, uint32_t id)
+{
+    const struct compact_key *k = &n->compact_keys[id];
+    const struct compact_automaton *a = &n->compacts[k->pattern].automaton;
+    if (!nfa_compact_fits_records(n, id)) {
+        return STATUS_TOO_MANY_PARTIALS;
+    }
+    struct record_keyed *x = open_keyed(r);
+    if (x == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    const uint32_t first = x->first_node;
+    x->birth = k->birth;
+    x->last_time = k->events[k->end - 1].time;
+    x->overdue_after = NO_POSITION;
+    x->pattern = k->pattern;
+    struct compact_walk w;
+    memset(&w, 0, sizeof w);
+    enum status st = compact_begin(&w, r->arena, a, k, COMPACT_OPEN);
+    if (st == STATUS_OK) {
+        st = collect_paths(n, r, k, first, &w);
+    }
+    compact_walk_free(&w, r->arena);
+    return st == STATUS_OK ? records_close_keyed(r) : st;
+}
+
 /* ------------------------------------------------------------------ the whole */
 
 enum status nfa_collect_lag(const struct nfa *n, struct records *r, uint32_t keyspace, uint32_t slot)
@@ -239,6 +318,11 @@ enum status nfa_collect(const struct nfa *n, struct records *r)
     for (uint32_t i = 0; i < n->strict.n_records && st == STATUS_OK; i++) {
         if (strict_at(&n->strict, i)->bits != 0) {
             st = nfa_collect_strict(n, r, i);
+        }
+    }
+    for (uint32_t i = 0; i < n->n_compact_keys && st == STATUS_OK; i++) {
+        if (n->compact_keys[i].lists != NULL) {
+            st = nfa_collect_compact(n, r, i);
         }
     }
     for (uint32_t i = 0; i < n->plan->n_keyspaces && st == STATUS_OK; i++) {

@@ -95,7 +95,7 @@ struct result_event *nfa_result(struct nfa *n, uint32_t pattern, uint32_t kind, 
         return NULL;
     }
     const event_time_t time = cause == CAUSE_AFTER ? n->now : released;
-    r->rows[r->n_rows++] = (struct result){pattern, kind, cause, n_events, r->n_events, cause_value, released, time};
+    r->rows[r->n_rows++] = (struct result){pattern, kind, cause, n_events, r->n_events, 1, cause_value, released, time};
     r->n_events += n_events;
     if (kind == RESULT_TIMEOUT) {
         n->counters.timeouts++;
@@ -105,10 +105,23 @@ struct result_event *nfa_result(struct nfa *n, uint32_t pattern, uint32_t kind, 
     return r->events + r->n_events - n_events;
 }
 
+bool nfa_counts_only(struct nfa *n)
+{
+    n->found = compact_add(n->found, 1);
+    if (LIKELY(!n->options.limited || n->n_in_call++ < n->options.limit)) {
+        return false;
+    }
+    n->counters.matches = compact_add(n->counters.matches, 1);
+    return true;
+}
+
 enum status nfa_report(struct nfa *n, const struct keyed *k, uint32_t kind, uint32_t node, uint32_t cause, uint64_t cause_value,
                        event_time_t released)
 {
     const uint32_t length = n->graph.nodes[node].length;
+    if (kind == RESULT_MATCH && nfa_counts_only(n)) {
+        return STATUS_OK;
+    }
     struct result_event *out = nfa_result(n, k->pattern, kind, length, cause, cause_value, released);
     if (out == NULL) {
         return STATUS_NO_MEMORY;
@@ -230,6 +243,7 @@ enum status nfa_emit(struct nfa *n, struct keyed *k, uint32_t cause, uint64_t ca
 {
     const struct pattern *p = &n->plan->patterns[k->pattern];
     enum status st;
+    n->n_in_call = 0;
     if (p->skip_kind == SKIP_NONE) {
         if (n->n_done == 0) {
             return STATUS_OK;

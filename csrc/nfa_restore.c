@@ -256,6 +256,9 @@ static enum status restore_all(struct restoring *r)
     for (uint32_t i = 0; i < t->n_nodes && st == STATUS_OK; i++) {
         node_release(&r->n->graph, r->ids[i]); /* held by runs now, or by nobody */
     }
+    for (uint32_t p = 0; p < r->n->plan->n_patterns && st == STATUS_OK; p++) {
+        st = r->n->compacts[p].on ? nfa_compact_adopt(r->n, p) : STATUS_OK;
+    }
     return st == STATUS_OK ? restore_lags(r) : st;
 }
 

@@ -51,8 +51,11 @@ static enum status step_pattern(struct nfa *n, uint32_t index)
     struct keyspace *space = &n->keyspaces[p->keyspace];
     uint32_t *slot = &n->slots[p->keyspace];
     const struct sequence *sequence = &n->sequences[index];
-    const uint32_t taken = sequence->places != NULL ? nfa_strict_taken(n, sequence) : 0;
-    const bool starts = sequence->places != NULL ? (taken & 1) != 0 : can_start(n, p);
+    const bool compact = n->compacts[index].on;
+    const uint32_t taken = sequence->places != NULL ? nfa_strict_taken(n, sequence) : compact ? nfa_compact_class(n, index) : 0;
+    const bool starts = sequence->places != NULL ? (taken & 1) != 0
+                        : compact                ? ((n->compacts[index].starts >> taken) & 1) != 0
+                                                 : can_start(n, p);
     if (*slot == NOT_LOOKED_UP || (*slot == NO_SLOT && starts)) {
         const enum status st = keyspace_slot(space, n->events, n->event, starts, slot);
         if (st != STATUS_OK) {
@@ -73,6 +76,8 @@ static enum status step_pattern(struct nfa *n, uint32_t index)
     enum status st = STATUS_OK;
     if (sequence->places != NULL) {
         st = nfa_strict_step(n, index, *slot, taken);
+    } else if (compact) {
+        st = nfa_compact_step(n, index, *slot, taken);
     } else {
         if (head == 0) {
             st = nfa_open_keyed(n, index, *slot, &head);

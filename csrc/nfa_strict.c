@@ -244,6 +244,10 @@ static enum status match(struct nfa *n, uint32_t pattern, const struct sequence 
         n->failure.stage = n->plan->patterns[pattern].skip_stage;
         return STATUS_SKIP_FIRST_ELEMENT;
     }
+    n->n_in_call = 0;
+    if (nfa_counts_only(n)) {
+        return STATUS_OK;
+    }
     struct result_event *out = nfa_result(n, pattern, RESULT_MATCH, q->n_places, CAUSE_EVENT, nfa_position(n), n->now);
     if (out == NULL) {
         return STATUS_NO_MEMORY;

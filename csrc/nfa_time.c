@@ -137,6 +137,13 @@ enum status nfa_fire(struct nfa *n, event_time_t time)
             return st;
         }
     }
+    if (n->compact_timers.n > 0) {
+        const enum status st = nfa_compact_fire(n, time);
+        if (st != STATUS_OK) {
+            n->failure.status = st;
+            return st;
+        }
+    }
     for (uint32_t i = 0; i < n->plan->n_keyspaces && n->options.key_ttl > 0; i++) {
         const enum status st = nfa_fire_lags(n, i, time);
         if (st != STATUS_OK) {

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define PLAN_MAGIC 0x32504b46U /* "FKP2" */
+#define PLAN_MAGIC 0x33504b46U /* "FKP3" */
 #define MAX_MASK_WORDS 4096U
 
 /* ------------------------------------------------------------------ reading */
@@ -87,6 +87,12 @@ static void read_plan(struct plan *p, struct reader *r, const char **reason)
     READ_ARRAY(n_key_columns, key_columns);
     READ_ARRAY(n_keyspaces, keyspaces);
     READ_ARRAY(n_patterns, patterns);
+    READ_ARRAY(n_compacts, compacts);
+    READ_ARRAY(n_compact_conditions, compact_conditions);
+    READ_ARRAY(n_compact_states, compact_states);
+    READ_ARRAY(n_compact_sets, compact_sets);
+    READ_ARRAY(n_compact_cells, compact_cells);
+    READ_ARRAY(n_compact_takes, compact_takes);
     if (r->failed && *reason == NULL) {
         *reason = "cut short";
     } else if (r->at != r->end && *reason == NULL) {
@@ -345,11 +351,72 @@ static bool reads_bits_only(const struct plan *p, uint32_t guard)
     return true;
 }
 
+/* Whether the takes of a cell are in range, and at most one leads on: the first. */
+static bool check_cell(const struct plan *p, const struct pattern *q, const struct compact_plan *c, const struct compact_cell *cell, bool starts)
+{
+    if (!in_range(cell->first_take, cell->n_takes, p->n_compact_takes)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < cell->n_takes; i++) {
+        const struct compact_take *t = &p->compact_takes[cell->first_take + i];
+        const bool final = t->target == COMPACT_FINAL;
+        if (t->stage >= q->n_stages || (final && starts) || (!final && (i > 0 || t->target == 0 || t->target >= c->n_states))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether these are states of the pattern, of this kind. */
+static bool are_waited_in(const struct plan *p, const struct pattern *q, uint64_t states, uint32_t kind)
+{
+    bool ok = states != 0 && (q->n_states == 64 || states >> q->n_states == 0);
+    for (; ok && states != 0; states &= states - 1) {
+        ok = p->states[q->first_state + (uint32_t)__builtin_ctzll(states)].kind == kind;
+    }
+    return ok;
+}
+
+static bool check_compact(const struct plan *p, const struct pattern *q)
+{
+    if (q->compact >= p->n_compacts || q->n_registers > 0 || q->has_gaps || q->skip_kind != SKIP_NONE || q->n_states > 64) {
+        return false;
+    }
+    const struct compact_plan *c = &p->compacts[q->compact];
+    if (c->n_conditions > COMPACT_CONDITIONS || c->n_states < 2 || c->n_states > COMPACT_STATES ||
+        !in_range(c->first_condition, c->n_conditions, p->n_compact_conditions) ||
+        !in_range(c->first_state, c->n_states, p->n_compact_states) ||
+        !in_range(c->first_cell, c->n_states << c->n_conditions, p->n_compact_cells)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < c->n_conditions; i++) {
+        const uint32_t guard = p->compact_conditions[c->first_condition + i];
+        if (guard >= p->n_guards || !reads_bits_only(p, guard)) {
+            return false;
+        }
+    }
+    bool ok = true;
+    for (uint32_t i = 0; i < c->n_states && ok; i++) {
+        const struct compact_state *s = &p->compact_states[c->first_state + i];
+        ok = in_range(s->first_set, s->n_sets, p->n_compact_sets) && s->n_sets > 0;
+        for (uint32_t k = 0; ok && k < s->n_sets; k++) {
+            ok = are_waited_in(p, q, p->compact_sets[s->first_set + k], i == 0 ? STATE_START : STATE_NORMAL);
+        }
+    }
+    for (uint32_t i = 0; i < c->n_states << c->n_conditions && ok; i++) {
+        ok = check_cell(p, q, c, &p->compact_cells[c->first_cell + i], i < 1U << c->n_conditions);
+    }
+    return ok;
+}
+
 static const char *check_strategy(const struct plan *p, const struct pattern *q)
 {
     const char *reason = "a pattern is not what its strategy runs";
     if (q->strategy == STRATEGY_GENERAL) {
         return NULL;
+    }
+    if (q->strategy == STRATEGY_COMPACT) {
+        return check_compact(p, q) ? NULL : reason;
     }
     if (q->strategy != STRATEGY_STRICT || q->n_states < 3 || q->n_states - 1 > STRICT_PLACES || q->n_registers > 0) {
         return reason;
@@ -460,6 +527,12 @@ void plan_free(struct plan *p)
     FREE_ARRAY(n_key_columns, key_columns);
     FREE_ARRAY(n_keyspaces, keyspaces);
     FREE_ARRAY(n_patterns, patterns);
+    FREE_ARRAY(n_compacts, compacts);
+    FREE_ARRAY(n_compact_conditions, compact_conditions);
+    FREE_ARRAY(n_compact_states, compact_states);
+    FREE_ARRAY(n_compact_sets, compact_sets);
+    FREE_ARRAY(n_compact_cells, compact_cells);
+    FREE_ARRAY(n_compact_takes, compact_takes);
 #undef FREE_ARRAY
     memset(p, 0, sizeof *p);
 }

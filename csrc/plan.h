@@ -119,10 +119,39 @@ struct stage_updates {
     uint32_t first, n;
 };
 
-/* STRICT: each state has one edge, a take to the next state on mask bits alone. */
-enum strategy { STRATEGY_GENERAL = 0, STRATEGY_STRICT = 1 };
+/* STRICT: each state has one edge, a take to the next state on mask bits alone. COMPACT: plan.compacts has another automaton for it. */
+enum strategy { STRATEGY_GENERAL = 0, STRATEGY_STRICT = 1, STRATEGY_COMPACT = 2 };
 
 #define STRICT_PLACES 32 /* the longest strict sequence, in events */
+
+/* The automaton of a pattern whose partial matches are kept as a compact set: deterministic over classes of events, which are the
+ * combinations of its conditions; the first state is the start. No event ends or moves a partial match that does not take it. */
+#define COMPACT_CONDITIONS 6
+#define COMPACT_STATES 32
+#define COMPACT_FINAL UINT32_MAX /* a take's target: the match is complete */
+
+struct compact_plan {
+    uint32_t first_condition, n_conditions; /* into compact_conditions: guards on mask bits; the class has bit i if the i-th holds */
+    uint32_t n_states;
+    uint32_t first_state; /* into compact_states */
+    uint32_t first_cell;  /* state * 2^n_conditions + class */
+};
+
+/* What an event of a class can be in a state: at most one take leads on, those that complete a match come after it, by stage. */
+struct compact_cell {
+    uint32_t first_take, n_takes;
+};
+
+struct compact_take {
+    uint32_t stage;
+    uint32_t target;
+};
+
+/* The sets of states of the pattern's own automaton that it stands for, a bit a state: runs of one partial match in all states of any
+ * such set go on alike. Snapshots have runs in those of the first. */
+struct compact_state {
+    uint32_t first_set, n_sets; /* into compact_sets */
+};
 
 enum skip_kind { SKIP_NONE = 0, SKIP_TO_NEXT = 1, SKIP_PAST_LAST = 2, SKIP_TO_FIRST = 3, SKIP_TO_LAST = 4 };
 
@@ -150,7 +179,7 @@ struct pattern {
     uint32_t start_quiet;
     uint32_t has_gaps;
     uint32_t strategy;
-    uint32_t reserved;
+    uint32_t compact; /* into plan.compacts, if that is the strategy */
 };
 
 struct keyspace_plan {
@@ -195,6 +224,18 @@ struct plan {
     struct keyspace_plan *keyspaces;
     uint32_t n_patterns;
     struct pattern *patterns;
+    uint32_t n_compacts;
+    struct compact_plan *compacts;
+    uint32_t n_compact_conditions;
+    uint32_t *compact_conditions;
+    uint32_t n_compact_states;
+    struct compact_state *compact_states;
+    uint32_t n_compact_sets;
+    uint64_t *compact_sets;
+    uint32_t n_compact_cells;
+    struct compact_cell *compact_cells;
+    uint32_t n_compact_takes;
+    struct compact_take *compact_takes;
 };
 
 /* Whether a run register of the pattern holds a node (UPDATE_FIRST, UPDATE_LAST) or a number. */

@@ -12,8 +12,9 @@ struct result {
     uint32_t pattern;
     uint32_t kind;
     uint32_t cause;
-    uint32_t n_events;
+    uint32_t n_events; /* of each match */
     uint64_t first_event;
+    uint64_t repeat; /* so many matches, their events one after the other: compact sets report those of one event together */
     uint64_t cause_value; /* position, or deadline */
     event_time_t released;
     event_time_t time; /* in the stream: released, or, if that was past already, the time of the event that made it so */

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,29 @@ def test_the_general_strategy_agrees_where_another_is_chosen(
                 for case, wanted in taken
             ]
             assert not [f"{strategy}, {verdict.id}: {verdict.wrong}" for verdict in verdicts if verdict.wrong]
+
+
+def run_compactly(case: Case) -> bool:
+    """Whether the planner takes a compact set for the case, if nobody asks for partial matches one by one."""
+    stages = case["pattern"]["stages"]
+    if any(stage.get("contiguity") not in ("begin", "followed_by_any") for stage in stages):
+        return False
+    try:
+        pattern = to_pattern(case["pattern"])
+    except fyke.DefinitionError:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # some have no window
+        return "compact set" in fyke.Engine(pattern, time="t", unit="ns").explain()
+
+
+@pytest.mark.parametrize("batch", ["1", "7", "all"])
+def test_compact_sets_agree(batch: str, cases: list[Case], expectations: list[Expectation]) -> None:
+    taken = [(case, wanted) for case, wanted in zip(cases, expectations, strict=True) if run_compactly(case)]
+    assert len(taken) >= 10
+    for case, wanted in taken:
+        found = run_on_engine(case, batch, timeouts=False)
+        assert not differences(replace(wanted.outcome, timeouts=[]), found), case["id"]
 
 
 def test_the_command_prints_figures_and_ids_per_rule(tmp_path: Path, cases: list[Case]) -> None:

@@ -20,7 +20,8 @@ LAYERS = [
     ["rules", "stored"],
     ["pattern", "schema"],
     ["plan", "automaton"],
-    ["thresholds", "strategy"],
+    ["thresholds", "compact"],
+    ["strategy"],
     ["lower"],
     ["rowplan"],
     ["aggplan"],
@@ -156,7 +157,8 @@ C_LAYERS = [
     ["arena", "bytes", "ranks", "window_assign", "json_scan"],
     ["event_store", "plan", "timers", "window_groups", "window_spec", "exact", "agg_log", "json_columns",
      "changes"],
-    ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "records", "results", "arrivals", "strict"],
+    ["aggregate", "reorder", "keyspace", "predicate", "match_graph", "records", "results", "arrivals", "strict",
+     "compact"],
     ["key_columns"],
     ["nfa", "join_interval", "join_asof", "join_latest", "join_panes", "sliding", "windows"],
 ]
@@ -166,7 +168,9 @@ C_PARTS = {
     **dict.fromkeys([f"windows_{part}" for part in ("rows", "grid", "slices", "whole", "session", "count")], "windows"),
     **dict.fromkeys([f"windows_{part}" for part in ("fire", "order", "time", "restore")], "windows"),
     **dict.fromkeys(
-        [f"nfa_{part}" for part in ("rows", "dispatch", "lag", "time", "step", "strict", "emit", "bound")], "nfa"
+        [f"nfa_{part}" for part in ("rows", "dispatch", "lag", "time", "step", "strict", "emit", "bound")]
+        + ["nfa_compact", "nfa_compact_adopt"],
+        "nfa",
     ),
     **dict.fromkeys(["nfa_collect", "nfa_restore", "nfa_changes"], "nfa"),
     "predicate_thresholds": "predicate",

@@ -80,6 +80,11 @@ class JsonDecoder:
 
 class RawResults:
     @property
+    def packed(self) -> npt.NDArray[Any]: ...
+    @property
+    def found(self) -> int: ...
+    def count(self, kind: int) -> int: ...
+    @property
     def rows(self) -> npt.NDArray[Any]: ...
     @property
     def events(self) -> npt.NDArray[Any]: ...
@@ -89,11 +94,16 @@ class RawResults:
     def late(self) -> tuple[Segment, npt.NDArray[np.uint32]] | None: ...
     def __init__(
         self,
-        rows: npt.NDArray[Any],
+        packed: npt.NDArray[Any],
         events: npt.NDArray[Any],
         segments: dict[int, Segment],
         late: tuple[Segment, npt.NDArray[np.uint32]] | None,
+        found: int = 0,
     ) -> None: ...
+
+def gather_positions(
+    raw: RawResults, kind: int, pattern: int, repeats: Sequence[bool]
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]]: ...
 
 # --- rows.pxi
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from fyke import automaton as am
 from fyke import expr as ex
+from fyke.compact import FINAL, Compact
 from fyke.duration import format_ns
 from fyke.errors import DefinitionError, PatternError
 from fyke.expr import Expr
@@ -24,7 +25,7 @@ from fyke.lower import Builder, Shared
 from fyke.pattern import Pattern, Stage
 from fyke.plan import F64, NONE, PatternPlan, Plan, Program, StagePlan, Tables
 from fyke.schema import Schema, infer_schema, typecheck, with_keys
-from fyke.strategy import STRICT, choose
+from fyke.strategy import COMPACT, GENERAL, STRICT, choose
 
 ALWAYS, NEVER, IF_BIT, UNLESS_BIT, CODE = range(5)
 G_BIT, G_CONDITION, G_NOT, G_JUMP_FALSE, G_JUMP_TRUE, G_TRUE, G_FALSE = range(7)
@@ -38,7 +39,11 @@ UPDATES: Final = {
 
 
 def compile_plan(
-    patterns: Sequence[Pattern], schema: Schema | None, strategy: str = "auto", n_retired: int = 0
+    patterns: Sequence[Pattern],
+    schema: Schema | None,
+    strategy: str = "auto",
+    n_retired: int = 0,
+    one_by_one: str | None = None,
 ) -> Plan:
     """Compile patterns over a schema.
 
@@ -47,6 +52,7 @@ def compile_plan(
         schema: the columns; None: types follow from the patterns' own use.
         strategy: how they are run, as in fyke.strategy.STRATEGIES.
         n_retired: so many of the patterns, the last, only finish partial matches that are open, and begin none.
+        one_by_one: the option that asks for partial matches one by one, if any does.
 
     Raises:
         PatternError: a pattern is wrong as a whole.
@@ -55,7 +61,7 @@ def compile_plan(
     for p in patterns:
         p.check()
     resolved = _resolve(patterns, schema)
-    return _Compiler(patterns, resolved, strategy, n_retired).plan()
+    return _Compiler(patterns, resolved, strategy, n_retired, one_by_one).plan()
 
 
 def _resolve(patterns: Sequence[Pattern], schema: Schema | None) -> Schema:
@@ -103,10 +109,13 @@ class _Bits:
 
 
 class _Compiler:
-    def __init__(self, patterns: Sequence[Pattern], schema: Schema, strategy: str, n_retired: int) -> None:
+    def __init__(
+        self, patterns: Sequence[Pattern], schema: Schema, strategy: str, n_retired: int, one_by_one: str | None
+    ) -> None:
         self.n_retired = n_retired
         self.patterns = patterns
         self.strategy = strategy
+        self.one_by_one = one_by_one
         self.schema = schema
         self.tables = Tables()
         self.shared = Shared(self.tables, schema)
@@ -215,7 +224,9 @@ class _PatternCompiler:
         self.states = am.flatten(am.build(pattern))
         if index >= len(compiler.patterns) - compiler.n_retired:
             self.states[0] = replace(self.states[0], edges=())
-        self.strategy = choose(compiler.strategy, self.states, _reads_match)
+        self.strategy = choose(
+            compiler.strategy, pattern, self.states, _reads_match, _reads_previous, compiler.one_by_one
+        )
         self.stages = _taking_stages(pattern)
         self.stage_index = {s.name: i for i, s in enumerate(self.stages)}
         # conditions first: the number of mask words must be known before any table is written
@@ -461,15 +472,23 @@ class _PatternCompiler:
             updates = self.updates(s.name)
             t.stages.append((len(t.updates), len(updates)))
             t.updates += updates
+        compact = self.strategy.compact
+        if compact is not None:
+            # a class that no condition makes takes nothing, or else every row matters
+            every_row = any(row[0] for row in compact.cells)
+            all_bits = {b for c in compact.conditions for b in self.bits_of(am.cond(c)) or ()}
         skip = p.skip_strategy
         t.patterns.append(
             (
                 first_state, len(self.states), first_stage, len(self.stages), self.keyspace,
                 SKIPS[skip.kind], self.stage_index[skip.stage] if skip.stage is not None else 0, int(skip.throw),
                 p.window or 0, len(self.registers), int(every_row), self.care(all_bits), self.care(start_bits),
-                int(start_quiet), int(any(s.gap for s in self.states)), self.strategy.number, 0,
+                int(start_quiet), int(any(s.gap for s in self.states)), self.strategy.number,
+                len(t.compacts) if compact is not None else 0,
             )
         )  # fmt: skip
+        if compact is not None:
+            self.write_compact(compact)
         nodes = tuple(slot for (kind, _, _), slot in self.registers.items() if kind in ("first", "last"))
         key_columns = self.c.keyspace_columns[self.keyspace]
         names = tuple(f"{i}:{s.stage or s.kind}" for i, s in enumerate(self.states))
@@ -481,11 +500,29 @@ class _PatternCompiler:
         )  # fmt: skip
         self.c.notes += self.describe(every_row)
 
+    def write_compact(self, compact: Compact) -> None:
+        t = self.c.tables
+        t.compacts.append(
+            (len(t.compact_conditions), len(compact.conditions), len(compact.cells), len(t.compact_states),
+             len(t.compact_cells))
+        )  # fmt: skip
+        t.compact_conditions += [self.guard(am.cond(c)) for c in compact.conditions]
+        for subsets in compact.subsets:
+            t.compact_states.append((len(t.compact_sets), len(subsets)))
+            t.compact_sets += [sum(1 << state for state in subset) for subset in subsets]
+        for takes in (takes for row in compact.cells for takes in row):
+            t.compact_cells.append((len(t.compact_takes), len(takes)))
+            t.compact_takes += [(self.stage_index[s], NONE if target == FINAL else target) for s, target in takes]
+
     def describe(self, every_row: bool) -> list[str]:
         p = self.pattern
         size = f"{len(self.states)} states, {len(self.registers)} run registers"
-        how = f"strict sequence ({len(self.states) - 1} events)"
-        how = how if self.strategy.number == STRICT else f"general runs ({size})"
+        compact = self.strategy.compact
+        how = {
+            GENERAL: f"general runs ({size})",
+            STRICT: f"strict sequence ({len(self.states) - 1} events)",
+            COMPACT: f"compact set ({0 if compact is None else len(compact.cells)} states)",
+        }[self.strategy.number]
         lines = [f"pattern {p.name or self.index}: {how}", f"  why: {self.strategy.why}"]
         why = "some state changes on any row" if every_row else "rows for which no condition holds are passed over"
         lines.append(f"  rows: {why}")

@@ -43,10 +43,12 @@ class Statistics:
     Attributes:
         rows: rows pushed. late: of these, behind the watermark. null_keys: without a key, where a pattern looked for
             one.
-        matches, timeouts: reported (timeouts are counted also when they are not asked for).
+        matches, timeouts: found (timeouts are counted also when they are not asked for, but not those of patterns run
+            as a compact set). 2**64 - 1 matches: so many or more.
         pruned: partial or held matches that a skip strategy ended. dropped_partials: that a bound or key_ttl ended.
         expired_keys: keys that key_ttl forgot.
-        partials, held, keys, waiting: open partial matches, held matches, keys with state, rows in the reorder buffer.
+        partials, held, keys, waiting: open partial matches (counting those of compact sets looks at all their events),
+            held matches, keys with state, rows in the reorder buffer.
         pinned_rows, segments, payload_bytes, bytes: rows and segments held for these, their size, and that of the
             core's own state.
         watermark: ns; None before the first event.
@@ -89,6 +91,7 @@ class PatternEngine:
         max_memory: int | None = None,
         on_max_memory: str = "error",
         key_ttl: Duration | None = None,
+        limit: int | None = None,
         strategy: str = "auto",
     ) -> None:
         self.patterns = normalise(patterns)
@@ -100,6 +103,7 @@ class PatternEngine:
             max_memory=max_memory,
             on_max_memory=on_max_memory,
             key_ttl=key_ttl,
+            limit=limit,
         )
         if schema is not None and not isinstance(schema, pa.Schema | Schema):
             raise DefinitionError(f"schema: expected a pyarrow Schema or a fyke Schema, got {schema!r:.80}")
@@ -111,6 +115,7 @@ class PatternEngine:
         self._keep = checked_keep(keep, self.patterns)
         self._out_of_order = 0 if type(out_of_order) is int and out_of_order == 0 else to_ns(out_of_order)
         self._options = limits.core()
+        self._one_by_one = limits.one_by_one
         # All three are there from the first row on; until then only a watermark can have been given.
         self._retired: tuple[Pattern, ...] = ()  # finish what was open when they were replaced
         self.moved: Moved | None = None
@@ -140,7 +145,8 @@ class PatternEngine:
 
     def _compiled(self, schema: Schema | None) -> tuple[Plan, Encoder, Any]:
         """Make what runs the patterns over this schema; the caller keeps it once rows are taken."""
-        plan = compile_plan([*self.patterns, *self._retired], schema, self._strategy, len(self._retired))
+        patterns = [*self.patterns, *self._retired]
+        plan = compile_plan(patterns, schema, self._strategy, len(self._retired), self._one_by_one)
         names = tuple(tuple(s.name for s in p.stages) for p in plan.patterns)
         owners = self._callable_stages(plan)
         core = Core(plan.tables, owners, names, _view, Payloads, self._out_of_order, self._options)
@@ -398,7 +404,9 @@ class PatternEngine:
 
     def explain(self) -> str:
         """Give the plan in words: what is judged when, and how each pattern is run."""
-        plan = self._plan if self._plan is not None else compile_plan(self.patterns, None, self._strategy)
+        plan = self._plan
+        if plan is None:
+            plan = compile_plan(self.patterns, None, self._strategy, one_by_one=self._one_by_one)
         head = "columns read: " + ", ".join(f"{c.name} {c.type}" for c in plan.columns if c.kind == "input")
         return "\n".join([head, *plan.notes])
 
@@ -434,6 +442,9 @@ class Engine(PatternEngine):
             way included (so a bound below the size of a batch stops at once), and what to do.
         key_ttl: forget a key that had no event for so long, a duration in event time. Only events that concern a
             pattern count: those for which one of its conditions holds.
+        limit: report at most so many of the matches of a pattern and key that one event (or deadline) completes, the
+            first in order; the others are counted only (Results.total). 0 counts without reporting any. Of patterns
+            run as a compact set (see explain) those left out cost nothing.
         strategy: "auto", or "general" to run every pattern by partial matches; the results are the same.
 
     Raises:
@@ -469,6 +480,7 @@ class Engine(PatternEngine):
         max_memory: int | None = None,
         on_max_memory: str = "error",
         key_ttl: Duration | None = None,
+        limit: int | None = None,
         strategy: str = "auto",
     ) -> Engine: ...
     def __new__(cls, patterns: Any, **options: Any) -> Any:

@@ -13,15 +13,16 @@ import numpy as np
 import pyarrow as pa
 
 from fyke import expr as ex
-from fyke._core import RawResults, Segment
+from fyke._core import RawResults, Segment, gather_positions
 from fyke.batches import RowView, as_arrow, field_names, field_value
-from fyke.errors import DataError
+from fyke.errors import DataError, DefinitionError
 from fyke.plan import PatternPlan
 
 KINDS: Final = ("match", "timeout", "held")
 CAUSES: Final = ("event", "time", "after", "end")
 EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 NO_ROWS: Final = np.empty(0, np.int64)
+MOST: Final = 2**64 - 1
 
 
 def to_datetime(ns: int) -> dt.datetime:
@@ -206,14 +207,29 @@ def _key_part(index: int, pattern: PatternPlan, event: Event) -> Any:
 class Matches(Sequence[Match]):
     """Results of one kind, as a sequence."""
 
-    __slots__ = ("_index", "_patterns", "_raw")
+    __slots__ = ("_kind", "_patterns", "_raw", "_some")
 
-    def __init__(self, raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Sequence[PatternPlan]) -> None:
+    def __init__(
+        self,
+        raw: RawResults | None,
+        kind: int,
+        patterns: Sequence[PatternPlan],
+        some: np.ndarray[Any, Any] | None = None,
+    ) -> None:
         self._raw = raw
-        self._index = index
+        self._kind = kind
         self._patterns = patterns
+        self._some = some  # of the records a result; None: all of this kind, listed once someone looks
+
+    @property
+    def _index(self) -> np.ndarray[Any, Any]:
+        if self._some is None:
+            self._some = NO_ROWS if self._raw is None else np.flatnonzero(self._raw.rows["kind"] == self._kind)
+        return self._some
 
     def __len__(self) -> int:
+        if self._some is None and self._raw is not None:
+            return self._raw.count(self._kind)
         return len(self._index)
 
     @overload
@@ -222,7 +238,7 @@ class Matches(Sequence[Match]):
     def __getitem__(self, i: slice) -> Matches: ...
     def __getitem__(self, i: int | slice) -> Match | Matches:
         if isinstance(i, slice):
-            return Matches(self._raw, self._index[i], self._patterns)
+            return Matches(self._raw, self._kind, self._patterns, self._index[i])
         at = int(self._index[i])
         assert self._raw is not None
         return Match(self._raw, at, self._patterns)
@@ -237,6 +253,49 @@ class Matches(Sequence[Match]):
     def to_arrow(self) -> pa.Table:
         """Give the results as a table: a row each, a column per stage (struct, or list of structs)."""
         return _to_table(self._raw, self._index, self._patterns)
+
+    def positions(self, pattern: str | None = None) -> pa.Table:
+        """Give the arrival positions of the results' events as a table: a row each, a column per stage.
+
+        A column is int64, null where an optional stage has no event, or a list of int64 for a stage that can have
+        several. It is the fastest way to many matches: rows are joined to what was pushed when they are needed.
+
+        Args:
+            pattern: its name, where there are several.
+
+        Raises:
+            DefinitionError: there are several patterns and none is named, or none of that name.
+        """
+        number = self._number_of(pattern)
+        stages = [s for s in self._patterns[number].stages if not s.negated]
+        repeats = [s.repeats for s in self._patterns[number].stages]
+        raw = self._raw if self._some is None or self._raw is None else _only(self._raw, self._some)
+        nothing = [(NO_ROWS, np.zeros(1, np.int64) if repeat else None) for repeat in repeats]
+        found = nothing if raw is None else gather_positions(raw, self._kind, number, repeats)
+        columns: dict[str, pa.Array] = {}
+        for stage, (values, offsets) in zip(self._patterns[number].stages, found, strict=True):
+            if stage in stages:
+                columns[stage.name] = (
+                    pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
+                    if offsets is not None
+                    else pa.array(values, mask=values < 0)
+                    if len(values) and values.min() < 0
+                    else pa.array(values)
+                )
+        return pa.table(columns)
+
+    def _number_of(self, pattern: str | None) -> int:
+        names = [p.name for p in self._patterns]
+        if pattern is None and len(names) == 1:
+            return 0
+        if pattern is None or pattern not in names:
+            raise DefinitionError(f"positions: expected the name of a pattern, one of {names}, got {pattern!r}")
+        return names.index(pattern)
+
+
+def _only(raw: RawResults, index: np.ndarray[Any, Any]) -> RawResults:
+    """These of the results."""
+    return RawResults(np.ascontiguousarray(raw.rows[index]), raw.events, raw.segments, None)
 
 
 class Rows(Sequence[dict[str, Any]]):
@@ -333,21 +392,21 @@ class Results(Sequence[Match]):
         timeouts: partial matches that timed out (with Engine(timeouts=True)).
         held: matches that a skip strategy still held back (flush only).
         late: rows that came after the watermark had passed their time.
+        total: matches found, with those that limit= left out. 2**64 - 1: so many or more.
     """
 
-    __slots__ = ("_matches", "_patterns", "_raw", "late")
+    __slots__ = ("_matches", "_patterns", "_raw", "late", "total")
 
     def __init__(self, raws: Sequence[RawResults | None], patterns: Sequence[PatternPlan]) -> None:
         found = [r for r in raws if r is not None]
         self._raw = found[0] if len(found) == 1 else _join(found)
         self._patterns = patterns
         self._matches = self._of_kind(0)
+        self.total = min(sum(r.found for r in found), MOST)
         self.late = Rows([r.late for r in found if r.late is not None])
 
     def _of_kind(self, kind: int) -> Matches:
-        if self._raw is None:
-            return Matches(None, NO_ROWS, self._patterns)
-        return Matches(self._raw, np.flatnonzero(self._raw.rows["kind"] == kind), self._patterns)
+        return Matches(self._raw, kind, self._patterns)
 
     @property
     def timeouts(self) -> Matches:
@@ -381,6 +440,10 @@ class Results(Sequence[Match]):
         """Give the matches as a table; see Matches.to_arrow."""
         return self._matches.to_arrow()
 
+    def positions(self, pattern: str | None = None) -> pa.Table:
+        """Give the arrival positions of the matches' events as a table; see Matches.positions."""
+        return self._matches.positions(pattern)
+
     def __repr__(self) -> str:
         parts = [f"{len(self)} matches"]
         parts += [
@@ -398,7 +461,7 @@ def _join(found: Sequence[RawResults]) -> RawResults | None:
     rows, events, n_events = [], [], 0
     segments: dict[int, Segment] = {}
     for raw in found:
-        r, e = raw.rows.copy(), raw.events.copy()
+        r, e = raw.packed.copy(), raw.events.copy()
         r["first_event"] += n_events
         n_events += len(e)
         numbers = {old: len(segments) + i for i, old in enumerate(raw.segments)}

@@ -72,6 +72,7 @@ class Limits:
     max_memory: int | None = None
     on_max_memory: str = "error"
     key_ttl: DurationLike | None = None
+    limit: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("on_max_partials", "on_max_memory"):
@@ -82,6 +83,8 @@ class Limits:
             bound = getattr(self, name)
             if bound is not None and (type(bound) is not int or not 0 < bound < 2**63):
                 raise DefinitionError(f"{name}={bound!r}: expected a positive number")
+        if self.limit is not None and (type(self.limit) is not int or not 0 <= self.limit < 2**63):
+            raise DefinitionError(f"limit={self.limit!r}: expected a number of matches, 0 or more")
         if not isinstance(self.timeouts, bool):
             raise DefinitionError(f"timeouts={self.timeouts!r}: expected True or False")
         if self.key_ttl is not None and to_ns(self.key_ttl) == 0:
@@ -102,8 +105,14 @@ class Limits:
             "timeouts": self.timeouts, "max_partials": self.max_partials,
             "max_partials_policy": POLICIES[self.on_max_partials], "max_memory": self.max_memory,
             "max_memory_policy": POLICIES[self.on_max_memory],
-            "key_ttl": None if self.key_ttl is None else to_ns(self.key_ttl),
+            "key_ttl": None if self.key_ttl is None else to_ns(self.key_ttl), "limit": self.limit,
         }  # fmt: skip
+
+    @property
+    def one_by_one(self) -> str | None:
+        """The option by which partial matches have to be told apart; None: there is none."""
+        names = ("timeouts", "max_partials", "max_memory", "key_ttl")
+        return next((f"{name}=" for name in names if getattr(self, name)), None)
 
 
 def checked_keep(keep: Any, patterns: Sequence[Pattern]) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fyke.expr import Expr
 
-MAGIC: Final = 0x32504B46  # "FKP2"
+MAGIC: Final = 0x33504B46  # "FKP3"
 NONE: Final = 0xFFFFFFFF
 
 I64, F64, BOOL, STR = 0, 1, 2, 3
@@ -107,6 +107,12 @@ class Tables:
     key_columns: list[int] = field(default_factory=list)
     keyspaces: list[tuple[int, ...]] = field(default_factory=list)
     patterns: list[tuple[int, ...]] = field(default_factory=list)
+    compacts: list[tuple[int, ...]] = field(default_factory=list)
+    compact_conditions: list[int] = field(default_factory=list)
+    compact_states: list[tuple[int, ...]] = field(default_factory=list)
+    compact_sets: list[int] = field(default_factory=list)
+    compact_cells: list[tuple[int, ...]] = field(default_factory=list)
+    compact_takes: list[tuple[int, ...]] = field(default_factory=list)
 
     def to_bytes(self) -> bytes:
         return b"".join(
@@ -127,6 +133,12 @@ class Tables:
                 array("I", [(c,) for c in self.key_columns]),
                 array("IIII", self.keyspaces),
                 array("IIIIIIIIqIIIIIIII", self.patterns),
+                array("IIIII", self.compacts),
+                array("I", [(c,) for c in self.compact_conditions]),
+                array("II", self.compact_states),
+                array("Q", [(s,) for s in self.compact_sets]),
+                array("II", self.compact_cells),
+                array("II", self.compact_takes),
             ]
         )
 

@@ -3,6 +3,8 @@
     general   a list of partial matches per key, each a record in a state of the automaton; runs everything
     strict    a bit per partial match: no event lies between two of a match, so the partial matches of a key differ only
               in how many of its last events they hold (csrc/strict.h)
+    compact   none at all: a partial match is any path of takes through the events of its key, which are kept by state;
+              matches are found, or only counted, when one is complete (csrc/compact.h)
 
 The choice is made on the flattened automaton, so whatever construct leads to a chain of single takes is one: stages
 joined by next(), times(n).consecutive(), groups of these.
@@ -15,9 +17,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from fyke import automaton as am
+from fyke.compact import Compact, determinise, passes_over
 from fyke.expr import Expr
+from fyke.pattern import Pattern
 
-GENERAL, STRICT = 0, 1
+GENERAL, STRICT, COMPACT = 0, 1, 2
 STRATEGIES: Final = ("auto", "general")
 PLACES: Final = 32
 """The longest strict sequence, in events; csrc/plan.h has the same number."""
@@ -25,26 +29,48 @@ PLACES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A choice: its number in the plan, and the line that explain() shows for it."""
+    """A choice: its number in the plan, the line that explain() shows for it, and what a compact set is run by."""
 
     number: int
     why: str
+    compact: Compact | None = None
 
 
-def choose(wanted: str, states: Sequence[am.FlatState], reads_match: Callable[[Expr], bool]) -> Strategy:
+def choose(
+    wanted: str,
+    pattern: Pattern,
+    states: Sequence[am.FlatState],
+    reads_match: Callable[[Expr], bool],
+    reads_previous: Callable[[Expr], bool],
+    one_by_one: str | None = None,
+) -> Strategy:
     """Choose how a pattern is run.
 
     Args:
         wanted: "auto", or "general" for that strategy.
-        states: the flattened automaton, the start first.
+        pattern: the pattern.
+        states: its flattened automaton, the start first.
         reads_match: whether a condition reads earlier events of the match (prev does not).
+        reads_previous: whether it reads the key's event before.
+        one_by_one: the option that asks for partial matches one by one, if any does.
     """
     if wanted == "general":
         return Strategy(GENERAL, 'strategy="general"')
     obstacle = _not_strict(states, reads_match)
-    if obstacle is not None:
+    if obstacle is None:
+        return Strategy(STRICT, "no event lies between two of a match, and each condition is a bit")
+    if not passes_over(states) or len(states) < 3 or not states[0].edges:  # without: it has been replaced
         return Strategy(GENERAL, obstacle)
-    return Strategy(STRICT, "no event lies between two of a match, and each condition is a bit")
+    if pattern.skip_strategy.kind != "no_skip":
+        return Strategy(GENERAL, "its skip strategy ends partial matches")
+    if one_by_one is not None:
+        return Strategy(GENERAL, f"{one_by_one} looks at partial matches one by one")
+    stages = [s.name for s in pattern.all_stages() if s.name is not None]
+    found = determinise(states, stages, lambda e: reads_match(e) or reads_previous(e))
+    if isinstance(found, str):
+        return Strategy(GENERAL, found)
+    why = "any event may be passed over, and each condition reads the event alone"
+    return Strategy(COMPACT, why, found)
 
 
 def _not_strict(states: Sequence[am.FlatState], reads_match: Callable[[Expr], bool]) -> str | None:

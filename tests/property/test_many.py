@@ -51,7 +51,7 @@ def test_an_engine_of_many_patterns_is_as_many_engines(size: int, seed: int) -> 
         {"t": t, "key": random.choice([1, 2, None]), "x": random.choice(values), "kind": random.choice(kinds)}
         for t in range(40)
     ]
-    options: dict[str, Any] = {"time": "t", "unit": "s", "timeouts": True, "schema": SCHEMA, "max_partials": 50}
+    options: dict[str, Any] = {"time": "t", "unit": "s", "timeouts": True, "schema": SCHEMA}
     engine = fyke.Engine(built, **options)
     together = [engine.push(rows[i : i + size]) for i in range(0, len(rows), size)] + [engine.flush()]
     engine.check()

@@ -27,8 +27,14 @@ RECORDS = {
     "patterns": (
         "IIIIIIIIqIIIIIIII",
         "first_state n_states first_stage n_stages keyspace skip_kind skip_stage skip_throws window n_registers "
-        "every_row first_care first_start_care start_quiet has_gaps strategy zero",
+        "every_row first_care first_start_care start_quiet has_gaps strategy compact",
     ),
+    "compacts": ("IIIII", "first_condition n_conditions n_states first_state first_cell"),
+    "compact_conditions": ("I", "guard"),
+    "compact_states": ("II", "first_set n_sets"),
+    "compact_sets": ("Q", "states"),
+    "compact_cells": ("II", "first_take n_takes"),
+    "compact_takes": ("II", "stage target"),
 }
 
 
@@ -44,7 +50,7 @@ def read_plan(data: bytes) -> Any:
 
     plan = SimpleNamespace()
     magic, plan.mask_words, plan.row_program, plan.computed_program = take("IIII")
-    assert magic == int.from_bytes(b"FKP2", "little")
+    assert magic == int.from_bytes(b"FKP3", "little")
     plan.columns = [TYPES[t] for t in take(f"{take('I')[0]}B")]
     plan.constants = [take("8sQ") for _ in range(take("I")[0])]
     plan.text = take(f"{take('I')[0]}s")[0]

@@ -46,7 +46,7 @@ class Matcher:
         self._input = schema
         self._columns = match_columns(node.patterns, schema, node.kept)
         self.schema = self._columns.schema
-        self._plan = compile_plan(node.patterns, Schema.from_arrow(schema))
+        self._plan = compile_plan(node.patterns, Schema.from_arrow(schema), one_by_one=node.limits.one_by_one)
         self._encoder = Encoder(self._plan, "", None, node.kept)
         names = tuple(tuple(s.name for s in p.stages) for p in self._plan.patterns)
         owners = tuple((tuple(s.name for s in self._plan.patterns[p].stages), fn) for p, fn in self._plan.callables)
