@@ -35,6 +35,7 @@ from fyke.cli_shared import (
     parse_types,
     say,
 )
+from fyke.cli_state import state_app
 from fyke.cli_streams import StreamRun
 from fyke.cli_terminal import Bar, bar_fits
 from fyke.duration import to_ns
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 
 app.command("backtest")(backtest_command)
+app.add_typer(state_app, name="state")
 app.command("doctor")(doctor_command)
 app.command("reset")(reset_command)
 

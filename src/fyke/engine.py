@@ -27,6 +27,7 @@ from fyke.pattern import Pattern
 from fyke.plan import Plan
 from fyke.schema import Schema
 from fyke.snapshot import Snapshot, checked_serialisable, read_snapshot, sections_of, write_container, write_snapshot
+from fyke.stateview import StateView
 from fyke.strategy import STRATEGIES
 from fyke.streams import KeyedStream, Stream, Table, WindowedStream
 from fyke.upgrade import Moved, Moving, Upgrade, difference, patterns_of
@@ -247,6 +248,11 @@ class PatternEngine:
         counted = self._core.counters() if self._core is not None else {}
         names = [f.name for f in fields(Statistics) if f.name != "watermark"]
         return Statistics(**{n: int(counted.get(n, 0)) for n in names}, watermark=self.watermark)
+
+    @property
+    def state(self) -> StateView:
+        """What is held open now, to look into: `engine.state.get(key)`. Each time it is made of a snapshot."""
+        return StateView(self.snapshot())
 
     def snapshot(self, *, base: bool = False) -> bytes:
         """Give the whole state as bytes; see Engine.restore.

@@ -28,6 +28,7 @@ from fyke.operator import END, START, Batch, Marks, Output
 from fyke.operators.processor import Processor
 from fyke.outcome import Records, StreamResults
 from fyke.snapshot import read_container, write_container
+from fyke.stateview import StateView
 from fyke.streams import KeyedStream, Stream, Table, WindowedStream
 from fyke.table_nodes import Aggregated, Tabled, TableJoined
 from fyke.timed_nodes import Processing
@@ -470,10 +471,20 @@ class StreamEngine:
     @property
     def fingerprint(self) -> str:
         """A digest that is equal for equal graphs, schemas that were given included."""
+        return hashlib.sha256(self.definition.encode()).hexdigest()
+
+    @property
+    def definition(self) -> str:
+        """The graph as JSON text: [name, definition, places of the inputs] of each box, and the outputs' places."""
         numbers = {node: i for i, node in enumerate(self._order)}
         graph = [[self._names[n], n.definition(), [numbers[each] for each in n.inputs]] for n in self._order]
         outputs = {name: numbers[node] for name, node in self._outputs.items()}
-        return hashlib.sha256(json.dumps([graph, outputs], sort_keys=True).encode()).hexdigest()
+        return json.dumps([graph, outputs], sort_keys=True)
+
+    @property
+    def state(self) -> StateView:
+        """What is held now, to look into: `engine.state.get(key)`. Each time it is made of a snapshot."""
+        return StateView(self.snapshot())
 
     def snapshot(self) -> bytes:
         """Give the whole state as bytes; see StreamEngine.restore.
@@ -493,6 +504,7 @@ class StreamEngine:
                 "meta": {
                     "kind": "stream",
                     "fingerprint": self.fingerprint,
+                    "definition": self.definition,
                     "arrivals": self._arrivals,
                     "inputs": {name: intake.export() for name, intake in self._intakes.items()},
                     "boxes": [self._names[node] for node in self._boxes],

@@ -98,9 +98,9 @@ class Checkpoints:
         number = self._last = self._last + 1  # also if it fails: what is left of it keeps its name
         name = self._name(number)
         manifest = {"version": VERSION, "name": name, "position": position, "fingerprint": fingerprint}
-        if not _is_json(position):
+        if not is_json(position):
             raise StateError(f"{self._store.name}: {name}: the position {position!r:.80} would not come back from JSON")
-        self._store.save(name, _written(payload, manifest))
+        self._store.save(name, written(payload, manifest))
         self._trim()
         return number
 
@@ -111,7 +111,7 @@ class Checkpoints:
             StateError: there is none of this number, or it is damaged; names it.
         """
         name = self._name(number)
-        manifest, payload = _verified(self._store.load(name), name, f"{self._store.name}: {name}")
+        manifest, payload = verified(self._store.load(name), name, f"{self._store.name}: {name}")
         return Checkpoint(number, manifest["position"], manifest["fingerprint"], payload)
 
     def latest(
@@ -168,7 +168,7 @@ class Checkpoints:
             warnings.warn(f"{error}; older checkpoints are still there", RuntimeWarning, stacklevel=3)
 
 
-def _is_json(value: Any) -> bool:
+def is_json(value: Any) -> bool:
     """Say whether a value is the same when it was written as JSON and read."""
     try:
         return bool(json.loads(json.dumps(value, allow_nan=False)) == value)
@@ -176,7 +176,7 @@ def _is_json(value: Any) -> bool:
         return False
 
 
-def _written(payload: Data, manifest: dict[str, Any]) -> Iterator[bytes | memoryview]:
+def written(payload: Data, manifest: dict[str, Any]) -> Iterator[bytes | memoryview]:
     """Yield the bytes of a checkpoint."""
     yield MAGIC
     digest, size = xxhash.xxh3_128(), 0
@@ -189,7 +189,7 @@ def _written(payload: Data, manifest: dict[str, Any]) -> Iterator[bytes | memory
     yield _TAIL.pack(len(text), xxhash.xxh3_64_intdigest(text), MAGIC)
 
 
-def _verified(data: bytes, name: str, where: str) -> tuple[dict[str, Any], bytes]:
+def verified(data: bytes, name: str, where: str) -> tuple[dict[str, Any], bytes]:
     """Return manifest and payload, if the bytes are what was written under this name.
 
     Raises:
@@ -223,4 +223,4 @@ def _verified(data: bytes, name: str, where: str) -> tuple[dict[str, Any], bytes
     return manifest, bytes(payload)
 
 
-__all__ = ["Checkpoint", "Checkpoints"]
+__all__ = ["Checkpoint", "Checkpoints", "is_json", "verified", "written"]
