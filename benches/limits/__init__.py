@@ -113,6 +113,11 @@ def any3_count(ts: Column, type_: Column, within: int) -> int:
     return int(load("any3_count")(_i64(ts), _i64(type_), I64(len(ts)), I64(within)))
 
 
+def kleene(ts: Column, type_: Column, within: int) -> int:
+    """Count the matches of kleene without enumerating them."""
+    return int(load("kleene")(_i64(ts), _i64(type_), I64(len(ts)), I64(within)))
+
+
 def equal_join(ts: Column, type_: Column, price: Column, n_types: int, within: int, out: tuple[Column, Column]) -> int:
     """Write the matches of equal-join as row numbers into `out` (as far as they fit) and count them all."""
     pointers = [_i64(column) for column in out]

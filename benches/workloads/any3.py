@@ -1,4 +1,7 @@
-"""any3: type 0, followed by any type 1, followed by any type 2, within W; every match out as columns."""
+"""any3: type 0, followed by any type 1, followed by any type 2, within W; every match out as columns.
+
+Columns of arrival positions, one a stage, as the limit writes row numbers.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,8 @@ def case(n: int, variant: Variant, options: Options) -> Case:
         return fyke.Engine(pattern(window_ms), time="ts", unit="ms", schema=table.schema)
 
     def work(engine: Any) -> int:
-        matches = sum(engine.push(piece).to_arrow().num_rows for piece in pieces)
-        return int(matches + engine.flush().to_arrow().num_rows)
+        matches = sum(engine.push(piece).positions().num_rows for piece in pieces)
+        return int(matches + engine.flush().positions().num_rows)
 
     return Case(
         events=n,

@@ -7,7 +7,7 @@ event to event, as the limits do.
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -141,6 +141,21 @@ def test_oracle_any3(seed: int) -> None:
     assert count == len(expected)
     assert set(zip(*(column[:count].tolist() for column in out), strict=True)) == expected
     assert limits.any3_count(ts, type_, within) == len(expected)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_oracle_kleene(seed: int) -> None:
+    """Every choice of one or more 1s between a 0 and a 2 inside the window."""
+    rows = random_rows(seed, 60, 1, 4, [1.0])
+    ts, _, type_, _ = arrays(rows)
+    within = 25
+    expected = sum(
+        sum(1 for n in range(1, 60) for _ in combinations([j for j in range(i, k) if type_[j] == 1], n))
+        for i in range(60)
+        for k in range(i + 1, 60)
+        if type_[i] == 0 and type_[k] == 2 and ts[k] - ts[i] < within
+    )
+    assert limits.kleene(ts, type_, within) == expected
 
 
 @pytest.mark.parametrize("seed", SEEDS)
