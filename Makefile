@@ -21,6 +21,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CC ?= cc
 ARGS ?=
+# On all cores; PARALLEL= for one after the other. Tests that share something are in a group, which one process runs.
+PARALLEL ?= -n auto --maxprocesses 4 --dist loadgroup
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 C_SOURCES := $(filter-out csrc/_core.c,$(wildcard csrc/*.c))
@@ -54,7 +56,7 @@ debug: $(VENV)/.installed
 
 # --- what they are for --------------------------------------------------------------------------------------------
 test: build
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 demo-kafka: build
 	$(BIN)/python docs/demo/flights_kafka.py
@@ -110,7 +112,7 @@ sanitize: sanitize-build
 	PYTHONPATH=$(SANITIZED) FYKE_EXPECT_CORE_IN=$(SANITIZED) ARROW_DEFAULT_MEMORY_POOL=system PYTHONMALLOC=malloc \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" \
-	$(BIN)/python -m pytest tests -m core -p no:cacheprovider --capture=sys $(ARGS)
+	$(BIN)/python -m pytest tests -m core -p no:cacheprovider --capture=sys $(PARALLEL) $(ARGS)
 
 dist: $(VENV)/.installed
 	rm -rf dist

@@ -27,7 +27,7 @@ KEY_EVENTS = 1_000_000
 BATCH = 100_000
 DISORDER_MS = 1_000
 ALLOWED_GROWTH = 1.10
-SETTLED_EVENTS = 600_000
+SETTLED_EVENTS = 1_000_000
 HELD = ("keys", "windows", "groups", "timers", "held_rows", "partials", "held", "waiting", "segments")
 
 

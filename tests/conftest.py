@@ -23,6 +23,10 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if here in item.path.parents and item.path.relative_to(here).parts[0] in CORE:
             item.add_marker(pytest.mark.core)
+        # What one fixture makes for a whole module is made once, by the process that runs all of it.
+        fixtures = getattr(item, "_fixtureinfo", None)
+        if fixtures and any(each[-1].scope == "module" for each in fixtures.name2fixturedefs.values()):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 def pytest_sessionstart():

@@ -15,6 +15,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "brokers" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.kafka)
+            item.add_marker(pytest.mark.xdist_group("kafka"))  # one broker for all
 
 
 @pytest.fixture(scope="session")
