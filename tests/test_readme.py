@@ -15,7 +15,7 @@ def blocks(language):
 
 def test_python_examples_run_and_print_what_they_say(capsys):
     names = {}
-    first, service, streams = blocks("python")
+    first, service, streams, application = blocks("python")
     exec(first, names)
     said = [line[2:] for line in first.splitlines() if line.startswith("# ")]
     assert capsys.readouterr().out.splitlines() == said == ["1234 0.5 940.0"]
@@ -26,6 +26,11 @@ def test_python_examples_run_and_print_what_they_say(capsys):
     rest = names["rest"]
     assert [row["card"] for row in rest["alerts"]] == ["1234"]
     assert [(row["card"], row["n"]) for row in rest["hourly"]] == [("1234", 1)]
+    definition, end = application.split("app.run()")
+    exec(definition, names)
+    assert end == "\n"
+    assert "probe" in names["app"].explain()
+    assert repr(names["app"]) == "App('card-testing': payments -> alerts, exactly_once)"
 
 
 def test_the_python_example_can_be_typed_into_a_repl():
