@@ -9,6 +9,7 @@
 #   make kafka-up    a Kafka broker on this machine (needs Java 17 and, once, Maven)    make kafka-down   and away with it
 #   make chaos       exactly once on a real broker while workers and broker are killed (DURATION=60 seconds)
 #   make schedules   10,000 schedules of crashes on a broker in memory: exactly once (SCHEDULES=n)
+#   make fuzz        snapshots changed at random against the loader, sanitized (DURATION=seconds, SEED=n)
 #   make soak        10^8 events through windows and a pattern: memory stays flat (EVENTS=n)
 #   make crash-replay  replays with checkpoints, killed N=200 times: nothing lost, nothing doubled
 #   make build       the extension in place, optimised     make debug   the same with ASSERT and bounds checks
@@ -29,7 +30,7 @@ C_SOURCES := $(filter-out csrc/_core.c,$(wildcard csrc/*.c))
 BUILD_INPUTS := setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.pyx csrc/*.pxi csrc/*.pxd)
 SANITIZED := build/sanitize/lib
 
-.PHONY: all build debug test demo demo-kafka bench soak chaos schedules crash-replay kafka-up kafka-down \
+.PHONY: all build debug test demo demo-kafka bench fuzz soak chaos schedules crash-replay kafka-up kafka-down \
         lint lint-c sanitize sanitize-build dist clean
 all: build
 
@@ -79,7 +80,7 @@ kafka-up: $(VENV)/.installed
 kafka-down: $(VENV)/.installed
 	@$(BIN)/python -m tests.kafka.broker down
 
-DURATION ?= 60
+chaos: DURATION ?= 60
 chaos: build
 	$(BIN)/python -m tests.kafka.chaos $(DURATION) $(SEED)
 
@@ -113,6 +114,14 @@ sanitize: sanitize-build
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" \
 	$(BIN)/python -m pytest tests -m core -p no:cacheprovider --capture=sys $(PARALLEL) $(ARGS)
+
+fuzz: DURATION ?= 600
+fuzz: SEED ?= 0
+fuzz: sanitize-build
+	PYTHONPATH=$(SANITIZED):. ARROW_DEFAULT_MEMORY_POOL=system PYTHONMALLOC=malloc \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" \
+	$(BIN)/python -W ignore -m tests.fuzz.loader --seconds $(DURATION) --seed $(SEED)
 
 dist: $(VENV)/.installed
 	rm -rf dist

@@ -204,6 +204,10 @@ static enum status restore_keyed(struct restoring *r, uint32_t at)
         const uint32_t node = made(r, t->match_node[held]);
         st = node == 0 ? STATUS_NO_MEMORY
                        : nfa_restore_held(n, id, (struct completed){t->match_start_order[held], t->match_start_time[held], node});
+        const struct completed *all = n->keyed[id].held;
+        if (st == STATUS_OK && i > 0 && node_compare(&n->graph, all[i - 1].node, all[i].node) >= 0) {
+            st = refuse(r, "the held matches of a key are out of order");
+        }
     }
     if (st != STATUS_OK) {
         return st;

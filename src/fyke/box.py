@@ -209,6 +209,8 @@ class Box:
         n = len(self.node.inputs)
         if not isinstance(given, dict) or not (_are_times(given.get("own"), n) and _are_times(given.get("told"), n)):
             raise StateError(f"snapshot, {self.name}: the watermarks of {n} inputs are missing")
+        if any(own > told or (own < told and n == 1) for own, told in zip(given["own"], given["told"], strict=True)):
+            raise StateError(f"snapshot, {self.name}: an input is ahead of what the operator was told")
         if given.get("is_made"):
             if self.operator is None and not self.make(schemas):
                 raise StateError(f"snapshot, {self.name}: the columns of its inputs are missing")

@@ -73,9 +73,9 @@ def _from_ipc(data: memoryview, name: str) -> pa.RecordBatch:
             table = reader.read_all()
         table.validate(full=True)
         batches = table.combine_chunks().to_batches()
+        return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StateError(f"snapshot, section {name}: {error}") from None
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 def write_container(sections: State) -> bytes:

@@ -193,7 +193,7 @@ class Matcher:
     def restore(self, state: State) -> None:
         """Take it over."""
         own = state.get("operator")
-        if not isinstance(own, dict) or type(own.get("watermark")) is not int:
+        if not isinstance(own, dict) or type(own.get("watermark")) is not int or not START <= own["watermark"] <= END:
             raise StateError("the watermark of a matcher is missing")
         snapshot = read_core(state)
         snapshot.fill(self._plan, self._core)

@@ -1,0 +1,1 @@
+"""Bytes that nobody wrote, for what reads bytes from anywhere."""
