@@ -24,7 +24,7 @@ from fyke.eventtime import watermark_ns
 from fyke.flowchart import box_names, drawn
 from fyke.intake import Intake
 from fyke.nodes import SIDES, Node, Side, Source, Union, order_of
-from fyke.operator import END, START, Batch, Marks, Output
+from fyke.operator import END, START, Batch, Int64s, Marks, Output
 from fyke.operators.processor import Processor
 from fyke.outcome import Records, StreamResults
 from fyke.snapshot import read_container, write_container
@@ -132,6 +132,8 @@ class StreamEngine:
         self._sources_of = _sources_of(self._order)
         self._no_rows: dict[Node, Batch] = {}  # of each output, once its columns are known
         self._arrivals = 1  # 0: watermarks that a box was given before it was made
+        # The watermark behind the rows of each output, as told since this engine was made or restored.
+        self.reached: dict[str, int] = {}
         self._stopped: str | None = None
         self._is_busy = False
         self._settle()
@@ -168,6 +170,28 @@ class StreamEngine:
             batch = intake.take(rows, times, count_from(first, len(rows)))
             self._arrivals += len(rows)
             return self._step({intake.node: batch})
+        finally:
+            self._is_busy = False
+
+    def push_under(self, rows: pa.RecordBatch, watermarks: Int64s, to: str | None = None) -> StreamResults:
+        """Take rows that were put in order elsewhere, with the watermark that holds before each.
+
+        Args:
+            rows: of the source's columns.
+            watermarks: ns, ascending, one a row; one that is below that of the source changes nothing.
+            to: the name of the source.
+
+        Raises:
+            DataError: a value or a time is wrong; nothing is taken then.
+        """
+        intake = self._intake(to)
+        self._enter()
+        try:
+            taken, times = intake.decode(rows)
+            self._settle()
+            first = self._arrivals
+            self._arrivals += 2 * len(taken)
+            return self._step({intake.node: intake.take_under(taken, times, watermarks, first)} if len(taken) else {})
         finally:
             self._is_busy = False
 
@@ -357,6 +381,9 @@ class StreamEngine:
                 self._no_rows.setdefault(node, Batch.empty(outputs[node].results.rows.schema))
             rows = outputs[node].results if node in outputs else self._no_rows.get(node)
             given[name] = Records([] if rows is None else [(self._names[node], rows)])
+        for name, node in self._outputs.items():
+            if node in outputs and len(outputs[node].results.marks):
+                self.reached[name] = int(outputs[node].results.marks.times[-1])
         sides: dict[str, list[tuple[str, Batch | pa.Table]]] = {}
         for node, output in outputs.items():
             for name, aside in output.side.items():

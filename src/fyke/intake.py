@@ -70,6 +70,17 @@ class Intake:
         self.is_idle = False
         return Batch(rows, times, origins, Marks(marks, passed))
 
+    def take_under(self, rows: pa.RecordBatch, times: Int64s, watermarks: Int64s, first: int) -> Batch:
+        """Take rows with the watermark before each, which has an arrival number of its own; there are some rows."""
+        numbers = np.arange(len(rows), dtype=np.uint64) * np.uint64(2) + np.uint64(first)
+        before = np.concatenate([np.array([self.watermark], np.int64), np.maximum(watermarks[:-1], self.watermark)])
+        rises = np.flatnonzero(watermarks > before)
+        self.position += len(rows)
+        self.highest = max(self.highest, int(times.max()))
+        self.watermark = max(self.watermark, int(watermarks[-1]))
+        self.is_idle = False
+        return Batch(rows, times, numbers + np.uint64(1), Marks(numbers[rises], watermarks[rises]))
+
     def advance(self, watermark: int, origin: int) -> Marks:
         """Move the watermark from outside; never back."""
         if watermark <= self.watermark:

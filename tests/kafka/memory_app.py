@@ -5,6 +5,7 @@ import json
 from fyke.app.backends import StoreBackend
 from fyke.app.changelog import Changelog
 from fyke.app.delivery import AtLeastOnce, ExactlyOnce
+from fyke.app.parts import prepared
 from fyke.app.runtime import Limits, Runtime
 from fyke.errors import StateError
 from fyke.kafka.consumer import Reader
@@ -43,11 +44,11 @@ class MemoryStore:
 
 
 def runtime_of(
-    plan, cluster, blobs, *, group="app", name="one", guarantee="exactly_once", is_shared=True, most=lambda: 50,
+    plan, cluster, blobs, *, name="one", guarantee="exactly_once", is_shared=True, part="", most=lambda: 50,
     batch=100, at=lambda client, what, when: None, changelog=None, **limits,
 ):  # fmt: skip
     """Start an instance; it is in its group from the first step on. changelog: the topic of its states."""
-    settings = {"group.id": group, "partition.assignment.strategy": "cooperative-sticky"}
+    settings = {"group.id": plan.group, "partition.assignment.strategy": "cooperative-sticky"}
     reader = Reader(settings, make=lambda s: memory.Consumer(cluster, s, most), clock=cluster.clock, batch=batch)
     if guarantee == "exactly_once":
         ours = {"transactional.id": name, "transaction.timeout.ms": 15_000}
@@ -58,7 +59,7 @@ def runtime_of(
         delivery = AtLeastOnce(lambda: Producer({}, lambda s: memory.Producer(cluster, s), cluster.clock))
     limits = Limits(**{"commit_every_s": 0.3, "within_s": 2, "settled_s": 20} | limits)
     if changelog is None:
-        backend = StoreBackend(MemoryStore(blobs, at), is_shared=is_shared)
+        backend = StoreBackend(MemoryStore(blobs, at), is_shared=is_shared, part=part)
     else:
         backend = Changelog(
             changelog, delivery,
@@ -66,10 +67,47 @@ def runtime_of(
                            make=lambda s: memory.Consumer(cluster, s), clock=cluster.clock),
             lambda partition: len(cluster.logs[partition]), chunk=1000, clock=cluster.clock,
         )  # fmt: skip
-    partitions = cluster.numbers[next(iter(plan.topics))]
+    partitions = cluster.numbers[plan.inputs[0]]
     made = Runtime(plan, reader, delivery, backend, partitions=partitions, limits=limits, clock=cluster.clock)
     made.subscribe()
     return made
+
+
+class MemoryAdmin:
+    """As `prepared` asks it."""
+
+    def __init__(self, cluster):
+        self._cluster = cluster
+
+    def partitions(self, topics):
+        return {topic: self._cluster.numbers[topic] for topic in topics}
+
+    def make(self, topic, partitions, settings):
+        is_new = topic not in self._cluster.numbers
+        if is_new:
+            self._cluster.numbers[topic] = partitions
+            self._cluster.logs |= {(topic, p): memory.Log() for p in range(partitions)}
+        return is_new
+
+
+def parts_of(app, cluster):
+    """The plans of an app's parts, with their topics made."""
+    return [part.plan for part in prepared(MemoryAdmin(cluster), app.plans(), False)]
+
+
+class Parts:
+    """The parts of an instance, one after the other."""
+
+    def __init__(self, runtimes):
+        self._runtimes = runtimes
+
+    def step(self, timeout_s):
+        for runtime in self._runtimes:
+            runtime.step(timeout_s)
+
+    def stop(self):
+        for runtime in self._runtimes:
+            runtime.stop()
 
 
 def run_to_end(runtime, cluster, steps=20):

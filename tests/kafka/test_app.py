@@ -1,5 +1,9 @@
 """An app on a real broker: what it writes is what an engine per partition gives, in both guarantees."""
 
+import json
+import threading
+import time
+
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
@@ -90,3 +94,34 @@ def test_inputs_of_a_task_must_be_cut_alike(brokers, make_topic, tmp_path):
     streams[0].union(streams[1]).to("out")
     with pytest.raises(DefinitionError, match="inputs must have equally many partitions, .*: .* 2, .* 3"):
         app.run()
+
+
+def test_rows_get_another_key_through_a_topic_of_the_apps_own(brokers, admin, topics, tmp_path):
+    """Live, in two groups of one process, until all is there; then a second instance goes on."""
+    source, out = topics
+    name, made = clients.new_name("app"), apps.events(900, 3)
+    source = f"{name}-in"
+    admin.create_topics([NewTopic(source, 3, 1)])[source].result(10)
+    wanted = None
+    for part in range(2):
+        write(brokers, source, made[part * 450 : (part + 1) * 450])
+        wanted = apps.expected_by_amount(made[: (part + 1) * 450])["sums"]
+        app = apps.make_app(
+            name, brokers, source, out, streams=apps.by_amount, folder=tmp_path / f"{part}",
+            state=str(tmp_path / "all"),
+            commit_every="100ms",
+        )  # fmt: skip
+        running = threading.Thread(target=app.run)
+        running.start()
+        deadline = time.monotonic() + 40
+        seen = {}
+        while seen != wanted and time.monotonic() < deadline:
+            seen = {}
+            for value in clients.read_all(brokers, f"{out}-sums", within_s=40):
+                row = json.loads(value)
+                seen.setdefault(row["amount"], []).append(apps.plain(row))
+        app.stop()
+        running.join(30)
+        assert seen == wanted
+    for done in admin.delete_topics([source, f"{name}-amount-rekey"]).values():
+        done.result(10)

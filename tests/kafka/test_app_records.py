@@ -33,7 +33,7 @@ def event(ts, amount=1.0, card="x"):
 
 
 def started(app, cluster, blobs=None, **options):
-    return runtime_of(app.plan(), cluster, {} if blobs is None else blobs, **options)
+    return runtime_of(app.plans()[0], cluster, {} if blobs is None else blobs, **options)
 
 
 # -- poison
@@ -164,7 +164,7 @@ def test_a_lambda_in_the_middle_of_a_stream_is_refused_before_anything_is_connec
     app, stream = an_app()
     windows(stream.map(lambda row: row, schema=pa.schema(list(SCHEMA.items())))).to("out")
     with pytest.raises(StateError, match="holds a lambda or local function: name it at module level"):
-        app.plan()
+        app.plans()[0]
 
 
 def test_rows_go_to_a_function_before_they_are_committed():
@@ -271,7 +271,7 @@ def test_tasks_with_two_inputs_join_what_has_the_same_partition_number():
 def test_mistakes_are_found_when_they_are_made():
     app, stream = an_app()
     with pytest.raises(DefinitionError, match="nothing is sent anywhere"):
-        app.plan()
+        app.plans()[0]
     with pytest.raises(DefinitionError, match='topic "in" is read already'):
         app.topic("in", schema=SCHEMA, time="ts", unit="s")
     with pytest.raises(DefinitionError, match="no such column; there are ts, card, amount"):

@@ -7,7 +7,10 @@
 | `flow` | streams of an app, with `.to(topic)` |
 | `outlets` | results to records, or to a function |
 | `inbox` | committed rows for an asyncio loop: `App.matches` |
-| `plan` | what an instance runs: the graph, its topics, its outlets |
+| `plan` | what an instance runs: parts of a graph, their topics, their outlets |
+| `parts` | the parts with what the brokers know: numbers of partitions, the app's own topics |
+| `rekey` | rows by another key: written to a topic of the app's own |
+| `merge` | and read from there, in the order of their times |
 | `task` | partition p of all inputs: an engine, and up to where its records are in it |
 | `backends` | where the states of tasks are kept: a folder, a shared store |
 | `changelog` | the same in a compacted topic |

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from fyke.app.backends import Backend, StoreBackend
-from fyke.app.changelog import SETTINGS, Changelog, changelog_of
+from fyke.app.changelog import Changelog, changelog_of
 from fyke.app.delivery import AtLeastOnce, Delivery, ExactlyOnce, Guarantee
 from fyke.app.doctor import Finding, gather, judge
 from fyke.app.endpoints import Endpoints, address_of
@@ -25,7 +25,9 @@ from fyke.app.flow import Flow
 from fyke.app.inbox import Inbox
 from fyke.app.monitor import Monitor, Status, Watchdog
 from fyke.app.outlets import Function, Outlet, outlet_of
-from fyke.app.plan import Plan, plan_of
+from fyke.app.parts import Part, prepared
+from fyke.app.plan import Plan, plans_of
+from fyke.app.rekey import Rekey, rekey_of
 from fyke.app.runtime import AppStatistics, Limits, Runtime
 from fyke.app.topics import OnError, Poisoned, Topic, format_of
 from fyke.duration import DurationLike, to_ns
@@ -38,6 +40,7 @@ from fyke.kafka.records import Unit
 from fyke.kafka.settings import Protocol, Settings, admin_settings, consumer_settings, producer_settings
 from fyke.kafka.transaction import TransactionalProducer
 from fyke.state import open_store
+from fyke.state.local import LocalStore
 
 __all__ = ["App"]
 
@@ -121,6 +124,7 @@ class App:
         self._monitor = Monitor(name)
         self._topics: dict[str, Topic] = {}
         self._outlets: list[Outlet] = []
+        self._rekeys: list[Rekey] = []
         self._stopping = threading.Event()
         self.http_port: int | None = None  # the one in use, where `http` says 0
         self._running: Runtime | None = None
@@ -197,6 +201,15 @@ class App:
         inner = stream.inner if isinstance(stream, Flow) else stream
         self._outlets.append(outlet_of(inner, target, key, event_time))
 
+    def rekey(self, stream: Any, *keys: str, name: str | None = None, partitions: int | None = None) -> Flow:
+        """Give the rows of a stream another key; `stream.rekey(...)` says the same. See Flow.rekey."""
+        made = rekey_of(self.name, stream.inner if isinstance(stream, Flow) else stream, keys, name, partitions)
+        if any(each.topic == made.topic for each in self._rekeys):
+            raise DefinitionError(f"rekey: there is {made.topic} already: give this one a name= of its own")
+        self._rekeys.append(made)
+        self._outlets.append(Outlet(made.source, (), made, ()))
+        return Flow(self, made.stream())
+
     # -- running
 
     def run(self, *, since: Any = None, until: str | None = None, flush: bool = False) -> AppStatistics:
@@ -240,8 +253,9 @@ class App:
             DefinitionError: no stream is said, and there is not one that is sent somewhere. As for `run`.
         """
         if stream is None:
-            streams = list(dict.fromkeys(outlet.stream for outlet in self._outlets))
-            if len(streams) != 1 or self._outlets[0].tail:
+            sent = [outlet for outlet in self._outlets if not isinstance(outlet.target, Rekey)]
+            streams = list(dict.fromkeys(outlet.stream for outlet in sent))
+            if len(streams) != 1 or sent[0].tail:
                 raise DefinitionError(f'app "{self.name}": say of which stream: app.matches(stream)')
             stream = streams[0]
         loop = asyncio.get_running_loop()
@@ -273,39 +287,72 @@ class App:
             raise DefinitionError(f'until={until!r}: expected "end", or None')
         if flush and until is None:
             raise DefinitionError('flush=True needs until="end"')
-        plan = plan_of(self.name, self._topics, outlets)
         admin = Admin(admin_settings(self._brokers, self.name, self._user))
-        partitions = _equal(admin.partitions(plan.topics))
-        everything = [Partition(topic, number) for topic in plan.topics for number in range(partitions)]
+        parts = prepared(admin, plans_of(self.name, self._topics, self._rekeys, outlets), self._state == "changelog")
         if since is not None:
-            admin.reset(self.name, _offsets(admin, everything, since))
-        if self._state == "changelog":
-            self._prepare_changelog(admin, partitions)
-        ends = admin.offsets(everything, "latest") if until else None
+            for part in parts:
+                admin.reset(part.plan.group, _offsets(admin, part.inputs, since if part.plan.topics else "latest"))
         with self._open_instance() as instance, _on_signals(self.stop), contextlib.ExitStack() as around:
             self._monitor = monitor = Monitor(self.name)
             if self._watchdog_s is not None:
                 around.enter_context(Watchdog(monitor, self._watchdog_s))
             if self._http is not None:
                 self.http_port = around.enter_context(Endpoints(self._http, monitor)).port
-            runtime = self._made(plan, instance, partitions)
-            self._running = runtime
+            if until is not None:  # one part after the other: what one writes is all there when the next begins
+                given = [self._run_part(part, instance, admin, monitor, flush) for part in parts]
+                return given[0]
+            return self._run_parts(parts, instance, monitor)
+
+    def _run_parts(self, parts: Sequence[Part], instance: Instance, monitor: Monitor) -> AppStatistics:
+        """Run all parts, the first in this thread; the end of one is the end of all."""
+        failures: list[BaseException] = []
+
+        def beside(part: Part) -> None:
             try:
-                runtime.subscribe()
-                while not self._stopping.is_set():
-                    runtime.step(POLL_S)
-                    monitor.turned(runtime)
-                    if ends is not None and runtime.reached(ends):
-                        if flush:
-                            runtime.flush()
-                        break
-                statistics = runtime.statistics()
-                runtime.stop()
+                self._run_part(part, instance, None, monitor, False)
             except BaseException as error:
-                log.error("%s stops: %s: %s", self.name, type(error).__name__, error)
-                runtime.fail()
-                raise
-            finally:
+                failures.append(error)
+            self._stopping.set()
+
+        threads = [threading.Thread(target=beside, args=(part,), name=part.plan.group) for part in parts[1:]]
+        for thread in threads:
+            thread.start()
+        try:
+            statistics = self._run_part(parts[0], instance, None, monitor, False)
+        finally:
+            self._stopping.set()
+            for thread in threads:
+                thread.join()
+        if failures:
+            raise failures[0]
+        return statistics
+
+    def _run_part(
+        self, part: Part, instance: Instance, until: Admin | None, monitor: Monitor, flush: bool
+    ) -> AppStatistics:
+        """Run a part; until: who says where the inputs end now, if that is the end."""
+        ends = None if until is None else until.offsets(part.inputs, "latest")
+        runtime = self._made(part, instance)
+        if part.number == 0:
+            self._running = runtime
+        try:
+            runtime.subscribe()
+            while not self._stopping.is_set():
+                runtime.step(POLL_S)
+                if part.number == 0:
+                    monitor.turned(runtime)
+                if ends is not None and runtime.reached(ends):
+                    if flush:
+                        runtime.flush()
+                    break
+            statistics = runtime.statistics()
+            runtime.stop()
+        except BaseException as error:
+            log.error("%s stops: %s: %s", part.plan.group, type(error).__name__, error)
+            runtime.fail()
+            raise
+        finally:
+            if part.number == 0:
                 self._running = None
         return statistics
 
@@ -355,51 +402,45 @@ class App:
 
     def explain(self) -> str:
         """Draw what each task runs."""
-        return self.plan().engine().explain()
+        return "\n".join(plan.engine().explain() for plan in self.plans())
 
-    def plan(self) -> Plan:
-        """Give what each instance runs, checked.
+    def plans(self) -> list[Plan]:
+        """Give what each instance runs, checked: parts, which are more than one where rows get another key.
 
         Raises:
             DefinitionError, StateError: see run.
         """
-        return plan_of(self.name, self._topics, self._outlets)
+        return plans_of(self.name, self._topics, self._rekeys, self._outlets)
 
     # -- what it is made of
 
-    def _consumer(self, **more: Any) -> Settings:
-        assignor = "together" if len(self._topics) > 1 else "balanced"
+    def _consumer(self, plan: Plan) -> Settings:
+        assignor = "together" if len(plan.inputs) > 1 else "balanced"
         made = consumer_settings(
             self._brokers,
-            self.name,
+            plan.group,
             protocol=self._protocol,
             assignor=assignor,  # type: ignore[arg-type]
             member=self._member,
             user=self._user,
         )
-        return Settings({**made, **more})
-
-    def _prepare_changelog(self, admin: Admin, partitions: int) -> None:
-        topic = changelog_of(self.name)
-        if not admin.make(topic, partitions, SETTINGS):
-            there = admin.partitions([topic])[topic]
-            if there != partitions:
-                raise DefinitionError(f"{topic} has {there} partitions, the inputs {partitions}: they must be equal")
+        return Settings({**made, "enable.partition.eof": True})
 
     def _open_instance(self) -> Instance:
         is_alone = self._state == "local" or self._instance is None
         return Instance.open(self.name, self._folder if is_alone else None, self._instance)
 
-    def _made(self, plan: Plan, instance: Instance, partitions: int) -> Runtime:
+    def _made(self, part: Part, instance: Instance) -> Runtime:
         timeout_s = self._transaction_timeout_ms / 1000
         limits = Limits(self._commit_every_s, settled_s=15 + timeout_s)
-        reader = Reader(self._consumer(**{"enable.partition.eof": True}), start=self._start, on_gap=self._on_gap)
+        start: Start = self._start if part.plan.topics else "earliest"
+        reader = Reader(self._consumer(part.plan), start=start, on_gap=self._on_gap)
         delivery: Delivery
         if self.guarantee == "exactly_once":
             ours = producer_settings(
                 self._brokers,
                 self.name,
-                transactional_id=instance.transactional_id(),
+                transactional_id=instance.transactional_id(part.number),
                 transaction_timeout_ms=self._transaction_timeout_ms,
                 user=self._user,
             )
@@ -407,33 +448,32 @@ class App:
         else:
             plain = producer_settings(self._brokers, self.name, user=self._user)
             delivery = AtLeastOnce(lambda: Producer(plain))
-        return Runtime(plan, reader, delivery, self._backend(delivery), partitions=partitions, limits=limits)
+        backend = self._backend(part, delivery)
+        return Runtime(part.plan, reader, delivery, backend, partitions=part.partitions, limits=limits)
 
-    def _backend(self, delivery: Delivery) -> Backend:
+    def _backend(self, part: Part, delivery: Delivery) -> Backend:
         if self._state == "changelog":
             admin = Admin(admin_settings(self._brokers, self.name, self._user))
-            alone = consumer_settings(self._brokers, f"{self.name}-restore", user=self._user)
+            alone = consumer_settings(self._brokers, f"{part.plan.group}-restore", user=self._user)
             return Changelog(
-                changelog_of(self.name),
+                changelog_of(part.plan.group),
                 delivery,
                 lambda: Reader(Settings({**alone, "enable.partition.eof": True})),
                 lambda partition: admin.offsets([partition], "latest")[partition],
             )
+        of_part = f"part-{part.number}-" if part.number else ""
         if self._state == "local":
-            return StoreBackend(open_store(str(self._folder / "state")), is_shared=False)
-        return StoreBackend(open_store(self._state), is_shared=True)
+            # A folder each: a store has one writer.
+            return StoreBackend(open_store(str(self._folder / f"{of_part}state")), is_shared=False)
+        store = open_store(self._state)
+        if isinstance(store, LocalStore):
+            store = LocalStore(self._state, is_shared=True)
+        return StoreBackend(store, is_shared=True, part=of_part)
 
     def __repr__(self) -> str:
-        targets = ", ".join(str(getattr(o.target, "__name__", o.target)) for o in self._outlets)
+        sent = [outlet.target for outlet in self._outlets if not isinstance(outlet.target, Rekey)]
+        targets = ", ".join(str(getattr(target, "__name__", target)) for target in sent)
         return f"App({self.name!r}: {', '.join(self._topics)} -> {targets or 'nowhere'}, {self.guarantee})"
-
-
-def _equal(counts: Mapping[str, int]) -> int:
-    """The number of partitions, which is the same for all inputs: a task has partition p of each."""
-    if len(set(counts.values())) > 1:
-        said = ", ".join(f"{topic} {n}" for topic, n in counts.items())
-        raise DefinitionError(f"inputs must have equally many partitions, cut by one partitioner; they have: {said}")
-    return next(iter(counts.values()))
 
 
 def _offsets(admin: Admin, partitions: Sequence[Partition], since: Any) -> Mapping[Partition, int]:

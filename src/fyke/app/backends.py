@@ -59,17 +59,19 @@ class StoreBackend:
     Args:
         store: where.
         is_shared: whether all instances have it in common. If not, a partition that moved is an error.
+        part: of the app, where several have their states in one store: what their names begin with.
     """
 
-    def __init__(self, store: Store, *, is_shared: bool) -> None:
+    def __init__(self, store: Store, *, is_shared: bool, part: str = "") -> None:
         self._store = store
         self._is_shared = is_shared
+        self._part = part
 
     def save(self, task: int, cid: str, blob: bytes) -> None:
-        self._store.save(_name(task, cid), blob)
+        self._store.save(self._name(task, cid), blob)
 
     def load(self, task: int, cid: str) -> bytes:
-        name = _name(task, cid)
+        name = self._name(task, cid)
         if name not in self._store.list():
             elsewhere = (
                 "it was removed, or this is another store than the one it was saved in"
@@ -83,7 +85,7 @@ class StoreBackend:
     def drop(self, task: int, kept: str) -> None:
         # One with a higher number may be what another instance is about to commit, if we are a zombie.
         for name in self._store.list():
-            found = _NAME.fullmatch(name)
+            found = _NAME.fullmatch(name.removeprefix(self._part)) if name.startswith(self._part) else None
             if found and int(found[1]) == task and int(found[3]) <= number_of(kept) and found[2] != kept:
                 self._store.delete(name)
 
@@ -93,6 +95,5 @@ class StoreBackend:
     def close(self) -> None:
         self._store.close()
 
-
-def _name(task: int, cid: str) -> str:
-    return f"task-{task}.{cid}"
+    def _name(self, task: int, cid: str) -> str:
+        return f"{self._part}task-{task}.{cid}"

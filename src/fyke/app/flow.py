@@ -48,6 +48,23 @@ class Flow:
         """
         self._app.send(self.inner, target, key=key, event_time=event_time)
 
+    def rekey(self, *keys: str, name: str | None = None, partitions: int | None = None) -> Flow:
+        """Give rows another key: they go through a topic of the app's own, so that equal keys meet in one task.
+
+        They come in the order of their times; what is behind the watermark of its partition comes behind it here, too.
+        A partition that is silent holds all of them back: say idle= for topics where that can be. The rows have a
+        column more, `event_time`. At least once means here that a row may be counted twice.
+
+        Args:
+            keys: the columns.
+            name: of the topic, APP-NAME-rekey; None: the columns.
+            partitions: how many it has; None: as many as the inputs.
+
+        Raises:
+            DefinitionError: no such columns, or they are not known when this is written.
+        """
+        return self._app.rekey(self.inner, *keys, name=name, partitions=partitions)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.inner, name)
         if not callable(found) or isinstance(found, _STREAMS):

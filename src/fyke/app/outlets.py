@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import pyarrow as pa
 
 from fyke.app.inbox import Inbox
+from fyke.app.rekey import Rekey
 from fyke.box import Box
 from fyke.columns import readable
 from fyke.errors import DataError, DefinitionError
@@ -36,14 +37,14 @@ class Outlet:
     Attributes:
         stream: what the engine runs.
         tail: the boxes behind it, run outside of the engine.
-        target: a topic, a function of a list of rows, or who reads committed rows.
+        target: a topic, a function of a list of rows, who reads committed rows, or a topic of the app's own.
         key: the columns of the record's key.
         event_time: whether the record's time is that of the row.
     """
 
     stream: Stream | Table
     tail: tuple[Node, ...]
-    target: str | Function | Inbox
+    target: str | Function | Inbox | Rekey
     key: tuple[str, ...]
     event_time: bool = False
 

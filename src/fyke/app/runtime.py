@@ -18,15 +18,18 @@ from typing import Final, Protocol
 from fyke.app.backends import Backend
 from fyke.app.delivery import Delivery
 from fyke.app.inbox import Inbox
+from fyke.app.merge import Merge
 from fyke.app.outlets import Tail, called, encoded
 from fyke.app.plan import Plan
 from fyke.app.poison import count_in_a_row, dead_letter
+from fyke.app.rekey import Rekey, Sender
 from fyke.app.task import NOWHERE, Point, Task, crc_of, read_blob, together
 from fyke.errors import DataError, StateError
 from fyke.kafka.consumer import Chunk, Partition, Reader
 from fyke.kafka.failures import AbortNeeded, BrokerError, ClientLost
 from fyke.kafka.offsets import Committed, new_cid
 from fyke.kafka.records import Poison
+from fyke.operator import START
 from fyke.outcome import StreamResults
 
 __all__ = ["AppStatistics", "Limits", "PartitionStatistics", "Runtime"]
@@ -125,6 +128,7 @@ class Runtime:
         self._readers = {name: topic.reader() for name, topic in plan.topics.items()}
         self._tails = {name: Tail(outlet.tail) for name, outlet in plan.outlets.items()}
         self._inboxes = [outlet.target for outlet in plan.outlets.values() if isinstance(outlet.target, Inbox)]
+        self._rekeys = plan.rekeys
         self._is_paused = False
         self._here: set[Partition] = set()
         self._is_stale = self._is_over = False
@@ -138,7 +142,7 @@ class Runtime:
 
     def subscribe(self) -> None:
         """Join the group."""
-        self._reader.subscribe(list(self._plan.topics), self)
+        self._reader.subscribe(self._plan.inputs, self)
 
     # -- the loop
 
@@ -178,18 +182,36 @@ class Runtime:
         if task is None:
             return  # of a task that waits for its other partitions; they are all read from the committed offsets then
         topic = chunk.partition.topic
-        records = self._readers[topic].read(chunk)
+        task.next[chunk.partition] = chunk.next
+        task.heard[topic] = self._clock.monotonic()
+        task.is_dirty = True
+        for sender in task.senders.values():
+            sender.is_idle = False
         self._records += len(chunk)
+        if topic in task.merges:
+            self._merge(task, topic, chunk)
+            return
+        records = self._readers[topic].read(chunk)
         self._rows += len(records.times)
         self._tombstones += len(records.tombstones)
         count_in_a_row(task.poison_in_a_row, self._plan.topics[topic], records)
         for each in records.poison:
             self._put_aside(each)
         if len(records.times):
-            self._emit(task.engine.push(records.rows, to=topic))
-        task.next[chunk.partition] = chunk.next
-        task.heard[topic] = self._clock.monotonic()
-        task.is_dirty = True
+            self._emit(task, task.engine.push(records.rows, to=topic))
+
+    def _merge(self, task: Task, topic: str, chunk: Chunk) -> None:
+        """Records of the app's own: rows come out when all that write to the partition have passed their times."""
+        merge = task.merges[topic]
+        merge.take(chunk)
+        before = merge.watermark
+        ready = merge.release()
+        if ready is not None:
+            rows, watermarks = ready
+            self._rows += len(rows)
+            self._emit(task, task.engine.push_under(rows, watermarks, to=topic))
+        if merge.watermark > before:
+            self._emit(task, task.engine.advance(merge.watermark, topic))
 
     def _put_aside(self, poison: Poison) -> None:
         policy = self._plan.topics[poison.partition.topic].poisoned
@@ -203,7 +225,7 @@ class Runtime:
             key, value, headers = dead_letter(poison)
             self._delivery.send(policy.dead_letters, value, key, headers=headers)
 
-    def _emit(self, results: StreamResults) -> None:
+    def _emit(self, task: Task, results: StreamResults) -> None:
         for name, records in results.outputs.items():
             outlet = self._plan.outlets[name]
             for _, part in records.parts:
@@ -211,16 +233,29 @@ class Runtime:
                 if isinstance(outlet.target, Inbox):
                     outlet.target.take(batch)
                     continue
+                if isinstance(outlet.target, Rekey):
+                    for partition, value, headers in task.senders[name].take(batch):
+                        self._delivery.send(outlet.target.topic, value, partition=partition, headers=headers)
+                    continue
                 if callable(outlet.target):
                     called(batch, outlet.target)
                     continue
                 for record in encoded(batch, outlet.key, f"to({outlet.target!r})"):
                     stamp = record.timestamp_ms if outlet.event_time else 0
                     self._delivery.send(outlet.target, record.value, record.key, timestamp_ms=stamp)
+            if name in task.senders:
+                task.senders[name].reached(task.engine.reached.get(name, START))
 
     def _pass_time(self) -> None:
         """What silence means: after a while an input is idle, and its time may follow the wall clock."""
         now = self._clock.monotonic()
+        for task in self.tasks.values() if self._rekeys else ():
+            topics = self._plan.topics.values()
+            silent = [t.idle is not None and (now - task.heard[t.name]) * 1e9 >= t.idle for t in topics]
+            if silent and all(silent) and not task.merges:
+                for sender in task.senders.values():
+                    task.is_dirty |= not sender.is_idle
+                    sender.is_idle = True
         for topic in self._plan.topics.values():
             if topic.idle is None:
                 continue
@@ -229,18 +264,18 @@ class Runtime:
                     continue
                 inputs = task.engine.statistics().inputs
                 if len(inputs) > 1 and not inputs[topic.name].is_idle:
-                    self._emit(task.engine.idle(topic.name))
+                    self._emit(task, task.engine.idle(topic.name))
                     task.is_dirty = True
                 if topic.delay is not None:
                     wanted = self._clock.time_ns() - topic.delay
                     if wanted > task.watermark(topic.name):
-                        self._emit(task.engine.advance(wanted, topic.name))
+                        self._emit(task, task.engine.advance(wanted, topic.name))
                         task.is_dirty = True
 
     def flush(self) -> None:
         """End the input of all tasks: everything open comes out, later records are late."""
         for task in self.tasks.values():
-            self._emit(task.engine.flush())
+            self._emit(task, task.engine.flush())
             task.is_dirty = True
 
     # -- commit, give up
@@ -259,6 +294,9 @@ class Runtime:
         points: dict[int, Point] = {}
         offsets = []
         for task in dirty:
+            for name, sender in task.senders.items():
+                for partition, headers in sender.words():
+                    self._delivery.send(self._rekeys[name].topic, None, partition=partition, headers=headers)
             blob = task.blob(self._partitions)
             point = points[task.number] = Point(new_cid(task.point.number + 1), crc_of(blob))
             assert point.cid is not None
@@ -311,7 +349,7 @@ class Runtime:
         complete = [
             number
             for number, of_it in together(list(self._here)).items()
-            if len(of_it) == len(self._plan.topics) and number not in self.tasks
+            if len(of_it) == len(self._plan.inputs) and number not in self.tasks
         ]
         positions = self._load(complete)
         if any(partition in before for partition in positions):
@@ -345,7 +383,7 @@ class Runtime:
 
     def _load(self, numbers: Collection[int]) -> dict[Partition, int]:
         """Make the tasks of these numbers from what is committed; give where to read on."""
-        wanted = [Partition(topic, number) for number in numbers for topic in self._plan.topics]
+        wanted = [Partition(topic, number) for number in numbers for topic in self._plan.inputs]
         answers = self._reader.committed(wanted, self._limits.settled_s)
         positions: dict[Partition, int] = {}
         for number, partitions in together(wanted).items():
@@ -370,12 +408,15 @@ class Runtime:
                 partition: self._reader.beginning(partition) if answer is None else answer[0]
                 for partition, answer in answers.items()
             }
-            return Task(number, self._plan.engine(), starts, NOWHERE, now)
+            merges = {topic: Merge(rekey) for topic, rekey in self._plan.rekeyed.items()}
+            senders = {name: Sender(rekey, number) for name, rekey in self._rekeys.items()}
+            return Task(number, self._plan.engine(), starts, NOWHERE, now, merges, senders)
         assert point.cid is not None
         blob = self._backend.load(number, point.cid)
-        engine, _ = read_blob(blob, point, number, self._partitions, self._plan.streams)
+        state = read_blob(blob, point, number, self._partitions, self._plan)
         self._sizes[number] = len(blob)
-        return Task(number, engine, {p: each.next for p, each in known.items() if each is not None}, point, now)
+        starts = {p: each.next for p, each in known.items() if each is not None}
+        return Task(number, state.engine, starts, point, now, state.merges, state.senders)
 
     # -- the end
 

@@ -2,7 +2,7 @@
 
 Its state is a blob, named by a checkpoint id and guarded by a CRC that is committed beside the offsets:
 
-    u32 length of the header | header, JSON | a snapshot of the engine
+    u32 length of the header | header, JSON | a snapshot of the engine | what each merge holds
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from confluent_kafka import TopicPartition
 
+from fyke.app.merge import Merge
+from fyke.app.plan import Plan
+from fyke.app.rekey import Sender
 from fyke.errors import StateError
 from fyke.graph import StreamEngine
 from fyke.kafka.consumer import Partition
 from fyke.kafka.offsets import Committed, number_of
 from fyke.operator import START
-from fyke.streams import Stream, Table
 
 __all__ = ["NOWHERE", "Point", "Task", "crc_of", "read_blob"]
 
@@ -49,19 +50,36 @@ class Point:
 NOWHERE = Point(None, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a state holds; see Task."""
+
+    engine: StreamEngine
+    merges: Mapping[str, Merge]
+    senders: Mapping[str, Sender]
+
+
 class Task:
     """Runs the graph over one partition number.
 
     Attributes:
         number: of the partitions.
-        next: the first offset of each input that is not in the engine.
+        next: the first offset of each input that is not in the engine, or in what waits before it.
         point: the last committed state.
         is_dirty: whether anything has changed since.
         heard: when each input last had a record, on the monotonic clock.
+        merges: by rekey topic that it reads. senders: by outlet that is one.
     """
 
     def __init__(
-        self, number: int, engine: StreamEngine, next: Mapping[Partition, int], point: Point, now: float
+        self,
+        number: int,
+        engine: StreamEngine,
+        next: Mapping[Partition, int],
+        point: Point,
+        now: float,
+        merges: Mapping[str, Merge] | None = None,
+        senders: Mapping[str, Sender] | None = None,
     ) -> None:
         self.number = number
         self.engine = engine
@@ -70,6 +88,7 @@ class Task:
         self.is_dirty = False
         self.heard = dict.fromkeys((partition.topic for partition in next), now)
         self.poison_in_a_row: dict[str, int] = {}
+        self.merges, self.senders = dict(merges or {}), dict(senders or {})
 
     def watermark(self, topic: str) -> int:
         """Give the watermark of an input, ns; START before the first."""
@@ -78,9 +97,18 @@ class Task:
 
     def blob(self, partitions: int) -> bytes:
         """Write the state; `partitions`: how many there are of each topic."""
-        header = {"task": self.number, "partitions": partitions, "next": {p.topic: n for p, n in self.next.items()}}
+        snapshot = self.engine.snapshot()
+        merges = {topic: merge.export() for topic, merge in self.merges.items()}
+        header = {
+            "task": self.number,
+            "partitions": partitions,
+            "next": {p.topic: n for p, n in self.next.items()},
+            "snapshot": len(snapshot),
+            "merges": {topic: len(data) for topic, data in merges.items()},
+            "told": {name: [sender.watermark, sender.is_idle] for name, sender in self.senders.items()},
+        }
         text = json.dumps(header).encode()
-        return b"".join([_HEAD.pack(len(text)), text, self.engine.snapshot()])
+        return b"".join([_HEAD.pack(len(text)), text, snapshot, *merges.values()])
 
     def offsets(self, point: Point) -> list[TopicPartition]:
         """Give what is to be committed with a state."""
@@ -96,10 +124,8 @@ def crc_of(blob: bytes) -> int:
     return zlib.crc32(blob)
 
 
-def read_blob(
-    blob: bytes, point: Point, number: int, partitions: int, streams: Mapping[str, Stream | Table]
-) -> tuple[StreamEngine, dict[str, Any]]:
-    """Give the engine of a state, and the next offset of each topic.
+def read_blob(blob: bytes, point: Point, number: int, partitions: int, plan: Plan) -> Restored:
+    """Give what a state holds.
 
     Raises:
         StateError: it is not what was committed, of other streams, or of another number of partitions.
@@ -108,13 +134,24 @@ def read_blob(
     if crc_of(blob) != point.crc:
         raise StateError(f"{where}: CRC {crc_of(blob):08x}, but {point.crc:08x} was committed: it is damaged")
     (length,) = _HEAD.unpack_from(blob)
-    header = json.loads(blob[_HEAD.size : _HEAD.size + length])
+    at = _HEAD.size + length
+    header = json.loads(blob[_HEAD.size : at])
     if header["partitions"] != partitions:
         raise StateError(
             f"{where}: the inputs had {header['partitions']} partitions and have {partitions}, so keys are in other "
             "partitions than their state. Process what was written before with the old state, then begin with a new one"
         )
-    return StreamEngine.restore(blob[_HEAD.size + length :], streams), header["next"]
+    engine = StreamEngine.restore(blob[at : at + header["snapshot"]], plan.streams)
+    at += header["snapshot"]
+    merges = {}
+    for topic, size in header["merges"].items():
+        merges[topic] = Merge.restore(plan.rekeyed[topic], blob[at : at + size])
+        at += size
+    senders = {}
+    for name, rekey in plan.rekeys.items():
+        watermark, is_idle = header["told"][name]
+        senders[name] = Sender(rekey, number, watermark, is_idle)
+    return Restored(engine, merges, senders)
 
 
 def together(partitions: Sequence[Partition]) -> dict[int, list[Partition]]:

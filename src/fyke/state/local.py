@@ -18,7 +18,9 @@ class LocalStore:
     """Keep blobs as files of a folder, which is made when the first is saved.
 
     Args:
-        folder: its path; nobody else should write to it.
+        folder: its path.
+        is_shared: whether others write to it, too, under other names. Then what is left unfinished stays there, since
+            it may be another's that is being written.
 
     >>> import tempfile
     >>> store = LocalStore(tempfile.mkdtemp())
@@ -27,8 +29,9 @@ class LocalStore:
     (['one'], b'state')
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, is_shared: bool = False) -> None:
         self._folder = os.fspath(folder) or os.curdir
+        self._is_shared = is_shared
         self._is_tidy = False
 
     @property
@@ -79,7 +82,7 @@ class LocalStore:
         if self._is_tidy:
             return
         make_folder(self._folder)
-        for name in os.listdir(self._folder):
+        for name in () if self._is_shared else os.listdir(self._folder):
             if name.startswith(".") and name.endswith(_PART) and is_name(name[1:]):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._folder, name))
