@@ -42,6 +42,7 @@ LAYERS = [
     ["frozen"],
     ["upgrade"],
     ["stateview"],
+    ["rescale"],
     ["operators"],
     ["streams"],
     ["box", "intake", "outcome"],

@@ -22,7 +22,7 @@ from fyke.rowjson import load_row
 from fyke.snapshot import TABLES, Snapshot, read_container, read_core
 from fyke.upgrade import patterns_of
 
-__all__ = ["EXPORT", "BoxView", "HeldEvent", "Partial", "StateView"]
+__all__ = ["EXPORT", "BoxView", "Events", "HeldEvent", "Partial", "StateView"]
 
 EXPORT: Final = pa.schema(
     [
@@ -114,7 +114,7 @@ class BoxView:
             name: {column: batch.column(i).to_pylist() for i, (column, _) in enumerate(TABLES[name])}
             for name, batch in snapshot.tables.items()
         }
-        events = _Events(snapshot, plan)
+        events = Events(snapshot, plan)
         nodes, run, match = tables["nodes"], 0, 0
         try:
             for i, n_runs, n_held in zip(*(tables["keyed"][c] for c in ("pattern", "n_runs", "n_held")), strict=True):
@@ -235,7 +235,7 @@ class StateView:
         return pa.Table.from_pylist(rows, schema=EXPORT)
 
 
-class _Events:
+class Events:
     """The events of a snapshot by number."""
 
     def __init__(self, snapshot: Snapshot, plan: Plan) -> None:
