@@ -27,6 +27,7 @@ __all__ = ["merge", "part_of", "split"]
 
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]
+Tables = dict[str, dict[str, Numbers]]
 Renumber = Callable[[Numbers], Numbers]
 
 
@@ -153,7 +154,7 @@ def _plan_of(snapshot: Snapshot) -> Plan:
     return compile_plan(patterns, snapshot.schema, n_retired=n_retired)
 
 
-def _tables(snapshot: Snapshot) -> dict[str, dict[str, Numbers]]:
+def _tables(snapshot: Snapshot) -> Tables:
     return {
         name: {column: batch.column(i).to_numpy() for i, (column, _) in enumerate(TABLES[name])}
         for name, batch in snapshot.tables.items()
@@ -165,7 +166,7 @@ def _firsts(sizes: Any) -> Numbers:
     return np.cumsum([0, *sizes], dtype=np.int64)[:-1]
 
 
-def _sections(snapshot: Snapshot, tables: dict[str, dict[str, Numbers]]) -> State:
+def _sections(snapshot: Snapshot, tables: Tables) -> State:
     sections: State = {"meta": dict(snapshot.meta)}
     for name, columns in TABLES.items():
         arrays = [pa.array(tables[name][column], type_) for column, type_ in columns]
@@ -234,7 +235,7 @@ def _shift(by: int) -> Renumber:
     return lambda numbers: numbers + by
 
 
-def _renumbered(t: dict[str, dict[str, Numbers]], plan: Plan, node: Renumber, event: Renumber) -> dict[str, dict[str, Numbers]]:
+def _renumbered(t: Tables, plan: Plan, node: Renumber, event: Renumber) -> Tables:
     """The tables with other numbers of nodes and events."""
     found = {name: dict(columns) for name, columns in t.items()}
     for name, columns in found.items():
