@@ -382,6 +382,7 @@ cdef class Core:
         """Sparse or small segments are rewritten: what is live in them moves to a new one, and every holder is told."""
         cdef dict groups = {}
         strict_trim(&self.nfa.strict)
+        self._sweep()  # what is dead already would go with the first group, also from the others
         for id, batch in self.segments.items():
             if self.store.segments[<uint32_t> id].live * 2 < <uint64_t> batch.n_rows or batch.n_rows < 4096:
                 groups.setdefault(self.payloads.kind(batch.source), []).append(id)
