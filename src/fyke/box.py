@@ -21,6 +21,7 @@ from fyke.nodes import Node
 from fyke.operator import END, START, Batch, Int64s, Marks, Operator, Output, State, UInt64s
 from fyke.operators.build import operator_for
 from fyke.operators.merge import Merge
+from fyke.upgrade import Upgrade
 
 __all__ = ["Box"]
 
@@ -195,12 +196,13 @@ class Box:
             state |= {f"operator/{name}": each for name, each in self.operator.export().items()}
         return state
 
-    def restore(self, state: State, schemas: Sequence[pa.Schema | None]) -> None:
+    def restore(self, state: State, schemas: Sequence[pa.Schema | None], upgrade: Upgrade | None = None) -> None:
         """Take over what export gave, into a fresh box.
 
         Args:
             state: the sections.
             schemas: of the inputs.
+            upgrade: the patterns of a matcher changed: what becomes of what is open.
 
         Raises:
             StateError: it is something else.
@@ -217,7 +219,11 @@ class Box:
             assert self.operator is not None
             prefix = "operator/"
             own = {name.removeprefix(prefix): each for name, each in state.items() if name.startswith(prefix)}
-            self.operator.restore(own)
+            operator: Any = self.operator
+            if upgrade is None:
+                operator.restore(own)
+            else:
+                operator.upgrade(own, upgrade)
         self._own, self._told = list(given["own"]), list(given["told"])
         for i in range(n):
             if f"pending/{i}/rows" in state:
@@ -226,7 +232,7 @@ class Box:
                     raise StateError(f"snapshot, {self.name}: the rows that wait are damaged")
                 self._pending[i] = [Batch(rows, *_times_and_origins(places), Marks(*_times_and_origins(marks)[::-1]))]
         for name, each in state.items():
-            if name.startswith("side/") and not isinstance(each, dict):
+            if upgrade is None and name.startswith("side/") and not isinstance(each, dict):
                 self.side_schemas[name.removeprefix("side/")] = each.schema
 
 

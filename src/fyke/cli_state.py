@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from fyke.cli_shared import Debug, clear_errors, output
 from fyke.errors import StateError
+from fyke.graph_upgrade import Graph, difference_of_graphs
 from fyke.io.sinks import open_sink
 from fyke.resumable import read_partitions
 from fyke.state import open_store
@@ -186,22 +187,12 @@ def definitions(one: StateView, other: StateView) -> str:
         return "one is of patterns, the other of streams"
     if not one.is_stream:
         return difference(one.boxes[""].patterns(), other.boxes[""].patterns())
-    sides = [_boxes(view) for view in (one, other)]
-    lines = [f"- box {name}" for name in sides[0] if name not in sides[1]]
-    lines += [f"+ box {name}" for name in sides[1] if name not in sides[0]]
-    for name in sides[0]:
-        if name in sides[1] and sides[0][name] != sides[1][name]:
-            lines.append(f"  box {name} has changed")
-            if one.boxes.get(name) and one.boxes[name].is_matcher and other.boxes[name].is_matcher:
-                lines.append(difference(one.boxes[name].patterns(), other.boxes[name].patterns()))
-    return "\n".join(lines)
-
-
-def _boxes(view: StateView) -> dict[str, Any]:
-    told = view.meta.get("definition")
-    if not isinstance(told, str):
-        return dict.fromkeys(view.boxes)
-    return {str(name): definition for name, definition, *_ in json.loads(told)[0]}
+    graphs = [Graph(view.meta.get("definition")) for view in (one, other)]
+    lines = difference_of_graphs(*graphs)
+    for name, box in one.boxes.items():
+        if name in other.boxes and box.is_matcher and other.boxes[name].is_matcher:
+            lines.append(difference(box.patterns(), other.boxes[name].patterns()))
+    return "\n".join(filter(None, lines))
 
 
 def _time(ns: int | None) -> str:

@@ -499,7 +499,7 @@ class Engine(PatternEngine):
 
     @overload
     @classmethod
-    def restore(cls, state: bytes, patterns: Streams, /) -> StreamEngine: ...
+    def restore(cls, state: bytes, patterns: Streams, /, *, upgrade: Upgrade | None = None) -> StreamEngine: ...
     @overload
     @classmethod
     def restore(
@@ -521,7 +521,7 @@ class Engine(PatternEngine):
             StateError: damaged, of another version, of other patterns or streams, or of another bound of disorder.
         """
         if _are_streams(patterns):
-            return StreamEngine.restore(state, patterns)
+            return StreamEngine.restore(state, patterns, **options)
         return super().restore(state, patterns, **options)
 
 

@@ -22,6 +22,7 @@ from fyke.box import Box
 from fyke.errors import DataError, DefinitionError, EngineStopped, FykeError, SchemaError, StateError
 from fyke.eventtime import watermark_ns
 from fyke.flowchart import box_names, drawn
+from fyke.graph_upgrade import Graph, MovedBoxes, Place, difference_of_graphs, places_of
 from fyke.intake import Intake
 from fyke.nodes import SIDES, Node, Side, Source, Union, order_of
 from fyke.operator import END, START, Batch, Int64s, Marks, Output
@@ -32,6 +33,7 @@ from fyke.stateview import StateView
 from fyke.streams import KeyedStream, Stream, Table, WindowedStream
 from fyke.table_nodes import Aggregated, Tabled, TableJoined
 from fyke.timed_nodes import Processing
+from fyke.upgrade import Upgrade
 
 __all__ = ["InputStatistics", "StreamEngine", "StreamStatistics", "Streams"]
 
@@ -135,6 +137,7 @@ class StreamEngine:
         # The watermark behind the rows of each output, as told since this engine was made or restored.
         self.reached: dict[str, int] = {}
         self._stopped: str | None = None
+        self.moved: MovedBoxes | None = None
         self._is_busy = False
         self._settle()
 
@@ -547,12 +550,15 @@ class StreamEngine:
             self._is_busy = False
 
     @classmethod
-    def restore(cls, state: bytes, streams: Streams) -> StreamEngine:
+    def restore(cls, state: bytes, streams: Streams, *, upgrade: Upgrade | None = None) -> StreamEngine:
         """Make an engine that goes on where the snapshot was taken.
 
         Args:
             state: what StreamEngine.snapshot gave; may come from an untrusted place: no code in it is run.
-            streams: the streams the snapshot was taken with.
+            streams: the streams the snapshot was taken with; with upgrade=, others.
+            upgrade: what becomes of what boxes hold that changed: Upgrade("map") takes over all that has a place, and
+                with rest="drop" lets go of the rest; Upgrade("drop") lets go of what changed. `moved` names the boxes.
+                None: other streams are an error, which shows what changed.
 
         Raises:
             StateError: damaged, of another version, or of other streams.
@@ -562,22 +568,38 @@ class StreamEngine:
         meta = sections.get("meta")
         if not isinstance(meta, dict) or meta.get("kind") != "stream":
             raise StateError("the snapshot is not one of streams")
-        if meta.get("fingerprint") != engine.fingerprint:
-            raise StateError("the snapshot is of other streams than these")
         arrivals, inputs = meta.get("arrivals"), meta.get("inputs")
         if type(arrivals) is not int or not 1 <= arrivals < 2**63 or not isinstance(inputs, dict):
             raise StateError("snapshot, section meta: arrivals or inputs are missing")
         engine._arrivals = arrivals
-        for i, (name, intake) in enumerate(engine._intakes.items()):
+        names = [engine._names[node] for node in engine._boxes]
+        places = {name: Place(i) for i, name in enumerate(names)}
+        sources = list(engine._intakes)
+        if meta.get("fingerprint") != engine.fingerprint:
+            told = meta.get("definition")
+            if upgrade is None:
+                changes = difference_of_graphs(Graph(told), Graph(engine.definition)) if told else []
+                raise StateError("\n".join(["the snapshot is of other streams than these", *changes]))
+            old = Graph(told)
+            boxes = [str(name) for name in meta.get("boxes") or []]
+            places, engine.moved = places_of(old, boxes, sections, Graph(engine.definition), names, upgrade)
+            sources = old.sources
+        for i, name in enumerate(sources):
             told = sections.get(f"schema/{i}")
             if isinstance(told, dict):
                 raise StateError(f"snapshot, section schema/{i}: is no table")
-            intake.restore(inputs.get(name), None if told is None else told.schema)
-        for i, (node, box) in enumerate(engine._boxes.items()):
-            prefix = f"box/{i}/"
+            if name in engine._intakes:
+                engine._intakes[name].restore(inputs.get(name), None if told is None else told.schema)
+        for node, box in engine._boxes.items():
+            place = places.get(box.name)
+            schemas = [engine._schema(each) for each in node.inputs]
+            if place is None:
+                box.make(schemas)
+                continue
+            prefix = f"box/{place.number}/"
             own = {name.removeprefix(prefix): each for name, each in sections.items() if name.startswith(prefix)}
             try:
-                box.restore(own, [engine._schema(each) for each in node.inputs])
+                box.restore(own, schemas, upgrade if place.is_mapped else None)
             except (SchemaError, KeyError, TypeError, ValueError) as error:
                 if isinstance(error, StateError):
                     raise

@@ -24,6 +24,7 @@ from fyke.operator import END, START, Batch, Marks, Output, State
 from fyke.plan import PatternPlan
 from fyke.schema import Schema
 from fyke.snapshot import export_core, read_core
+from fyke.upgrade import Moving, Upgrade
 
 __all__ = ["Matcher"]
 
@@ -43,6 +44,7 @@ class Matcher:
     """
 
     def __init__(self, node: Matching, schema: pa.Schema) -> None:
+        self._node = node
         self._input = schema
         self._columns = match_columns(node.patterns, schema, node.kept)
         self.schema = self._columns.schema
@@ -199,6 +201,18 @@ class Matcher:
         snapshot.fill(self._plan, self._core)
         self._position = snapshot.position
         self._watermark = own["watermark"]
+
+    def upgrade(self, state: State, upgrade: Upgrade) -> None:
+        """Take over the state of other patterns; see fyke.upgrade."""
+        own = state.get("operator")
+        if not isinstance(own, dict) or type(own.get("watermark")) is not int:
+            raise StateError("the watermark of a matcher is missing")
+        snapshot = read_core(state)
+        moving = Moving(snapshot, self._node.patterns, upgrade)
+        if moving.retired:
+            raise StateError('a matcher of a stream cannot finish an old version: say rest="drop"')
+        moving.fill(self._plan, self._encoder, self._core)
+        self._position, self._watermark = snapshot.position, own["watermark"]
 
     def check(self) -> None:
         """Walk all invariants of the core."""
