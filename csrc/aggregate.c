@@ -55,16 +55,16 @@ static const void *part_in(uint32_t offset, const void *state)
 
 void agg_free(const struct agg_plan *plan, void *state, struct event_store *s)
 {
-    for (uint32_t i = 0; i < plan->n_parts; i++) {
-        const struct agg_part *p = &plan->parts[i];
+    for (uint32_t i = 0; i < plan->n_owners; i++) {
+        const struct agg_part *p = &plan->parts[plan->owners[i]];
         if (part_is_exact(p->op)) {
             exact_free(part_at(p, state), plan->arena);
-        } else if (part_is_ref(p->op)) {
-            struct event_ref *e = part_at(p, state);
-            if (e->segment != NO_SEGMENT) {
-                event_release(s, e->segment);
-                e->segment = NO_SEGMENT;
-            }
+            continue;
+        }
+        struct event_ref *e = part_at(p, state);
+        if (e->segment != NO_SEGMENT) {
+            event_release(s, e->segment);
+            e->segment = NO_SEGMENT;
         }
     }
 }

@@ -73,6 +73,8 @@ struct agg_plan {
     struct agg_spec *specs;
     struct agg_part *parts;
     uint32_t *refs;      /* offsets of event_refs in a state; segment NO_SEGMENT: none */
+    uint32_t *owners;    /* the parts that hold something outside of the state */
+    uint32_t n_owners;
     uint8_t *initial;    /* the state of no rows */
 };
 

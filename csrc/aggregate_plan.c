@@ -154,6 +154,9 @@ static void lay_out(struct agg_plan *plan, const uint8_t *types)
         if (part_is_ref(plan->parts[i].op)) {
             plan->refs[plan->n_refs++] = plan->parts[i].offset;
         }
+        if (part_is_ref(plan->parts[i].op) || part_is_exact(plan->parts[i].op)) {
+            plan->owners[plan->n_owners++] = i;
+        }
     }
     plan->state_size = offset;
     for (uint32_t i = 0; i < plan->n_specs; i++) {
@@ -209,7 +212,8 @@ enum status agg_plan_load(struct agg_plan *plan, struct arena *arena, const uint
     plan->specs = arena_alloc(arena, n * sizeof *plan->specs);
     plan->parts = arena_alloc(arena, 3 * (size_t)n * sizeof *plan->parts); /* the count, and at most two more */
     plan->refs = arena_alloc(arena, n * sizeof *plan->refs);
-    *reason = plan->specs == NULL || plan->parts == NULL || plan->refs == NULL ? "no memory" : NULL;
+    plan->owners = arena_alloc(arena, 3 * (size_t)n * sizeof *plan->owners);
+    *reason = plan->specs == NULL || plan->parts == NULL || plan->refs == NULL || plan->owners == NULL ? "no memory" : NULL;
     for (uint32_t i = 0; i < n && *reason == NULL; i++) {
         struct agg_spec *spec = &plan->specs[i];
         memset(spec, 0, sizeof *spec);
@@ -242,6 +246,7 @@ void agg_plan_free(struct agg_plan *plan)
         arena_free(plan->arena, plan->specs, plan->n_specs * sizeof *plan->specs);
         arena_free(plan->arena, plan->parts, 3 * (size_t)plan->n_specs * sizeof *plan->parts);
         arena_free(plan->arena, plan->refs, plan->n_specs * sizeof *plan->refs);
+        arena_free(plan->arena, plan->owners, 3 * (size_t)plan->n_specs * sizeof *plan->owners);
         arena_free(plan->arena, plan->initial, plan->state_size);
     }
     memset(plan, 0, sizeof *plan);

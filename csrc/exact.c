@@ -416,7 +416,15 @@ static double rounded(uint64_t top, bool more, int32_t exponent, bool negative)
         const uint64_t rest = dropped == 64 ? top : top << (64 - dropped);
         const uint64_t half = (uint64_t)1 << 63;
         kept += rest > half || (rest == half && (more || (kept & 1) != 0));
-        result = ldexp((double)kept, exponent + (int32_t)dropped);
+        const int32_t unit = exponent + (int32_t)dropped;
+        if (LIKELY(unit >= -1022 && unit <= 900)) { /* then so is the power of two a double, and the product */
+            const uint64_t bits = (uint64_t)(unit + 1023) << 52;
+            double power;
+            memcpy(&power, &bits, sizeof power);
+            result = (double)(int64_t)kept * power;
+        } else {
+            result = ldexp((double)kept, unit);
+        }
     }
     return negative ? -result : result;
 }

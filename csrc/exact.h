@@ -74,10 +74,11 @@ static inline enum status exact_add(struct exact *x, struct arena *a, double val
     const uint32_t biased = (uint32_t)(bits >> 52) & 0x7ff;
     const int64_t shift = (int64_t)biased - 1075 - x->exponent;
     if (LIKELY((uint64_t)shift <= 73 && biased - 1 < 0x7fe)) {
-        const int128 magnitude = (int128)((bits & 0xfffffffffffffULL) | 0x10000000000000ULL) << shift;
+        const int64_t sign = -(int64_t)((bits >> 63) ^ (uint64_t)negate); /* all bits, or none */
+        const int64_t digits = ((int64_t)((bits & 0xfffffffffffffULL) | 0x10000000000000ULL) ^ sign) - sign;
         int128 window;
         memcpy(&window, x->window, sizeof window);
-        if (LIKELY(!__builtin_add_overflow(window, ((bits >> 63) != 0) != negate ? -magnitude : magnitude, &window))) {
+        if (LIKELY(!__builtin_add_overflow(window, (int128)((uint128)(int128)digits << shift), &window))) {
             memcpy(x->window, &window, sizeof window);
             return STATUS_OK;
         }

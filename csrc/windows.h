@@ -149,7 +149,6 @@ struct windows {
     uint32_t idle_first, idle_last, n_idle; /* the first has been idle longest */
     uint32_t live_peak;
     uint32_t slots[WINDOW_BLOCK]; /* of the rows of the block */
-    uint64_t hashes[WINDOW_BLOCK];
     /* rows on their way into windows: many at once are added faster than one by one */
     uint32_t segment; /* of the rows that are taken now */
     uint32_t n_pending;

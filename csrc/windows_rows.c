@@ -5,73 +5,6 @@
 
 #include <string.h>
 
-/* ------------------------------------------------------------------ keys */
-
-static uint32_t find_number(const struct windows *w, uint64_t hash, int64_t number)
-{
-    const uint32_t *table = w->keys.table, mask = w->keys.table_size - 1;
-    for (uint32_t at = (uint32_t)hash & mask; table[at] != 0; at = (at + 1) & mask) {
-        if (w->key_states[table[at] - 1].number == number) {
-            return table[at] - 1;
-        }
-    }
-    return NO_SLOT;
-}
-
-static inline void prefetch_window(const struct windows *w, uint32_t id)
-{
-    const struct window *p = window_at(w, id);
-    if (!w->direct) {
-        __builtin_prefetch(p, 1);
-    }
-    __builtin_prefetch(window_contents(p), 1);
-}
-
-/* Keys of one integer: hash, place in the table, slot, window, each for all rows before the next, so that they are on their way. */
-static enum status look_up_numbers(struct windows *w, const struct column *c, uint32_t first, uint32_t n)
-{
-    const int64_t *numbers = (const int64_t *)c->data + first;
-    for (uint32_t i = 0; i < n; i++) {
-        w->hashes[i] = keyspace_hash(numbers[i]);
-        __builtin_prefetch(keyspace_entry(&w->keys, w->hashes[i]));
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        const uint32_t entry = *keyspace_entry(&w->keys, w->hashes[i]);
-        if (entry != 0) {
-            __builtin_prefetch(&w->key_states[entry - 1]);
-        }
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t slot = column_is_null(c, first + i) ? KEY_NULL : find_number(w, w->hashes[i], numbers[i]);
-        if (UNLIKELY(slot == NO_SLOT)) {
-            const enum status st = windows_key(w, (struct event_ref){w->segment, first + i}, &slot);
-            if (st != STATUS_OK) {
-                return st;
-            }
-        }
-        w->slots[i] = slot;
-        if (slot != KEY_NULL && w->key_states[slot].head != NO_WINDOW) {
-            prefetch_window(w, w->key_states[slot].head - 1);
-        }
-    }
-    return STATUS_OK;
-}
-
-static enum status look_up(struct windows *w, uint32_t first, uint32_t n)
-{
-    if (w->keys.integer) {
-        return look_up_numbers(w, &w->events->segments[w->segment].columns[w->keys.columns[0]], first, n);
-    }
-    enum status st = STATUS_OK;
-    for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
-        st = windows_key(w, (struct event_ref){w->segment, first + i}, &w->slots[i]);
-        if (st == STATUS_OK && w->slots[i] != KEY_NULL && w->key_states[w->slots[i]].head != NO_WINDOW) {
-            prefetch_window(w, w->key_states[w->slots[i]].head - 1);
-        }
-    }
-    return st;
-}
-
 /* ------------------------------------------------------------------ the one window of a key */
 
 static enum status global_row(struct windows *w, uint32_t slot, struct event_ref e, event_time_t t, uint64_t origin)
@@ -85,18 +18,6 @@ static enum status global_row(struct windows *w, uint32_t slot, struct event_ref
         st = windows_add(w, id, e);
     }
     return st == STATUS_OK ? windows_triggered(w, id, t, origin) : st;
-}
-
-/* Windows side by side, or slices: mostly a row goes to the latest one of its key, which is that of the row before, too, and makes nothing
- * fire. The window is there, so the row is not late. */
-static inline bool is_latest(const struct windows *w, uint32_t slot, event_time_t t, uint32_t *id)
-{
-    if (slot == KEY_NULL || t < w->recent.start || t >= w->recent.end) {
-        return false;
-    }
-    const struct window_key *k = &w->key_states[slot];
-    *id = k->head - 1;
-    return k->head != NO_WINDOW && k->start == w->recent.start && w->recent.end - 1 > w->watermark;
 }
 
 /* ------------------------------------------------------------------ all of them */
@@ -138,22 +59,169 @@ static enum status step_row(struct windows *w, uint32_t slot, struct event_ref e
     return st;
 }
 
-/* Watermarks before a row: most of them make nothing fire. */
-static inline enum status advance_to(struct windows *w, uint64_t origin, const uint64_t *mark_origins, const event_time_t *mark_times,
-                                     uint32_t n_marks, uint32_t *mark)
+/* ------------------------------------------------------------------ watermarks */
+
+/* Those of a step. Rows of origins up to `limit` come before the first one that makes something fire, so that they need no look at any. */
+struct marks {
+    const uint64_t *origins;
+    const event_time_t *times;
+    uint32_t n, at;     /* `at`: the next one */
+    event_time_t next;  /* the deadline that `limit` is for */
+    uint64_t limit;
+};
+
+static void find_limit(const struct windows *w, struct marks *m)
 {
-    uint32_t at = *mark;
-    for (; at < n_marks && mark_origins[at] < origin; at++) {
-        if (LIKELY(mark_times[at] < timers_next(&w->timers))) {
-            w->watermark = mark_times[at];
+    uint32_t low = m->at, high = m->n;
+    m->next = timers_next(&w->timers);
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (m->times[middle] < m->next) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    m->limit = low < m->n ? m->origins[low] : UINT64_MAX;
+}
+
+/* Takes the watermarks before a row. */
+static enum status catch_up(struct windows *w, struct marks *m, uint64_t origin)
+{
+    uint32_t at = m->at;
+    for (; at < m->n && m->origins[at] < origin; at++) {
+        if (LIKELY(m->times[at] < timers_next(&w->timers))) {
+            w->watermark = m->times[at];
             continue;
         }
-        const enum status st = windows_advance(w, mark_times[at], mark_origins[at]);
+        const enum status st = windows_advance(w, m->times[at], m->origins[at]);
         if (st != STATUS_OK) {
             return st;
         }
     }
-    *mark = at;
+    m->at = at;
+    if (w->direct && timers_next(&w->timers) != m->next) {
+        find_limit(w, m);
+    }
+    return STATUS_OK;
+}
+
+/* ------------------------------------------------------------------ a block of rows */
+
+struct block {
+    struct marks marks;
+    const event_time_t *times;
+    const uint64_t *origins;
+};
+
+/* The way of a row that may open something, fire, or be late. */
+static enum status take_row(struct windows *w, struct block *b, uint32_t slot, uint32_t row)
+{
+    enum status st = catch_up(w, &b->marks, b->origins[row]);
+    if (st == STATUS_OK && slot == NO_SLOT) {
+        st = windows_key(w, (struct event_ref){w->segment, row}, &slot);
+    }
+    if (st == STATUS_OK) {
+        st = step_row(w, slot, (struct event_ref){w->segment, row}, b->times[row], b->origins[row]);
+    }
+    if (w->direct && timers_next(&w->timers) != b->marks.next) {
+        find_limit(w, &b->marks);
+    }
+    return st;
+}
+
+/* Windows side by side, or slices: mostly a row goes to the latest one of its key, which is that of the row before, too, and makes nothing
+ * fire. The window is there, so the row is not late; and had its end been reached, that would have made it fire, so the watermark would
+ * tell. */
+static inline bool is_latest(const struct windows *w, const struct window_key *k, event_time_t t)
+{
+    return w->recent.start <= t && t < w->recent.end && k->start == w->recent.start && k->head != NO_WINDOW && w->recent.end - 1 > w->watermark;
+}
+
+static inline enum status add_latest(struct windows *w, const struct window_key *k, uint32_t row)
+{
+    const uint32_t id = k->head - 1;
+    __builtin_prefetch(window_contents(window_at(w, id)), 1);
+    return windows_add(w, id, (struct event_ref){w->segment, row});
+}
+
+/* What a row touches first, unless it is only added to the window: then the state is enough. */
+static inline void prefetch_latest(const struct windows *w, uint32_t slot)
+{
+    const uint32_t head = w->key_states[slot].head;
+    if (head != NO_WINDOW) {
+        const struct window *p = window_at(w, head - 1);
+        __builtin_prefetch(p, 1);
+        __builtin_prefetch(window_contents(p), 1);
+    }
+}
+
+/* The slots of keys of one integer, NO_SLOT for new ones: what a look-up touches is fetched for all rows before the next thing, so that
+ * cache misses overlap. */
+static void find_numbers(struct windows *w, const struct column *c, uint32_t first, uint32_t n)
+{
+    const int64_t *numbers = (const int64_t *)c->data + first;
+    const uint32_t *table = w->keys.table, mask = w->keys.table_size - 1;
+    const bool direct = w->direct;
+    uint32_t places[WINDOW_BLOCK];
+    for (uint32_t i = 0; i < n; i++) {
+        places[i] = (uint32_t)keyspace_hash(numbers[i]) & mask;
+        __builtin_prefetch(&table[places[i]]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t entry = table[places[i]];
+        if (entry != 0) {
+            __builtin_prefetch(&w->key_states[entry - 1]);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = places[i], entry;
+        while ((entry = table[at]) != 0 && w->key_states[entry - 1].number != numbers[i]) {
+            at = (at + 1) & mask;
+        }
+        w->slots[i] = entry - 1; /* of none: NO_SLOT */
+        if (!direct && entry != 0) {
+            prefetch_latest(w, entry - 1);
+        }
+    }
+    for (uint32_t i = 0; c->valid != NULL && i < n; i++) {
+        if (column_is_null(c, first + i)) {
+            w->slots[i] = KEY_NULL;
+        }
+    }
+}
+
+static enum status find_keys(struct windows *w, uint32_t first, uint32_t n)
+{
+    if (w->keys.integer) {
+        find_numbers(w, &w->events->segments[w->segment].columns[w->keys.columns[0]], first, n);
+    }
+    for (uint32_t i = 0; !w->keys.integer && i < n; i++) {
+        const enum status st = windows_key(w, (struct event_ref){w->segment, first + i}, &w->slots[i]);
+        if (st != STATUS_OK) {
+            return st;
+        }
+        if (w->slots[i] != KEY_NULL) {
+            prefetch_latest(w, w->slots[i]);
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status take_block(struct windows *w, struct block *b, uint32_t first, uint32_t n)
+{
+    const enum status st = find_keys(w, first, n);
+    if (st != STATUS_OK) {
+        return st;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t row = first + i, slot = w->slots[i];
+        const bool latest = w->direct && slot < KEY_NULL && b->origins[row] <= b->marks.limit && is_latest(w, &w->key_states[slot], b->times[row]);
+        const enum status taken = LIKELY(latest) ? add_latest(w, &w->key_states[slot], row) : take_row(w, b, slot, row);
+        if (UNLIKELY(taken != STATUS_OK)) {
+            return taken;
+        }
+    }
     return STATUS_OK;
 }
 
@@ -161,8 +229,8 @@ enum status windows_step(struct windows *w, uint32_t segment, const uint64_t *or
                          const event_time_t *mark_times, uint32_t n_marks)
 {
     const struct segment *g = &w->events->segments[segment];
-    const event_time_t *times = g->times;
     const uint32_t n_rows = g->n_rows;
+    struct block b = {.marks = {.origins = mark_origins, .times = mark_times, .n = n_marks}, .times = g->times, .origins = origins};
     void *asides = w->asides;
     enum status st = arena_reserve(w->arena, &asides, &w->asides_capacity, (uint64_t)w->n_asides + n_rows, sizeof *w->asides);
     w->asides = asides;
@@ -171,28 +239,15 @@ enum status windows_step(struct windows *w, uint32_t segment, const uint64_t *or
         st = windows_forget_whole(w);
     }
     w->direct = w->tumbles || (w->sliced && w->spec.grid.size % w->spec.grid.slide == 0 && w->watermark >= w->old_until);
-    uint32_t mark = 0;
+    find_limit(w, &b.marks);
     for (uint32_t first = 0; st == STATUS_OK && first < n_rows; first += WINDOW_BLOCK) {
         const uint32_t n = n_rows - first < WINDOW_BLOCK ? n_rows - first : WINDOW_BLOCK;
-        st = look_up(w, first, n);
-        for (uint32_t i = 0; st == STATUS_OK && i < n; i++) {
-            const uint32_t row = first + i;
-            st = advance_to(w, origins[row], mark_origins, mark_times, n_marks, &mark);
-            uint32_t id;
-            if (UNLIKELY(st != STATUS_OK)) {
-                break;
-            }
-            if (LIKELY(w->direct && is_latest(w, w->slots[i], times[row], &id))) {
-                st = windows_add(w, id, (struct event_ref){segment, row});
-            } else {
-                st = step_row(w, w->slots[i], (struct event_ref){segment, row}, times[row], origins[row]);
-            }
-        }
+        st = take_block(w, &b, first, n);
         w->counters.rows += n;
         windows_trim_keys(w);
     }
     if (st == STATUS_OK) {
-        st = advance_to(w, UINT64_MAX, mark_origins, mark_times, n_marks, &mark);
+        st = catch_up(w, &b.marks, UINT64_MAX);
     }
     if (st == STATUS_OK) {
         st = windows_flush(w);

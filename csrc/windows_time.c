@@ -153,15 +153,17 @@ static enum status due_at(struct windows *w, event_time_t deadline, event_time_t
     enum status st = STATUS_OK;
     while (st == STATUS_OK && w->timers.n > 0 && w->timers.heap[0].deadline == deadline) {
         const uint32_t owner = w->timers.heap[0].owner;
-        timers_cancel(&w->timers, owner);
-        if (w->grouped) {
-            st = push_group(w, owner);
-            continue;
-        }
         event_time_t when;
-        if (next_deadline(w, window_at(w, owner), watermark, &when)) {
-            st = when == deadline ? windows_push_due(w, owner, window_at(w, owner)->start) : timers_set(&w->timers, owner, when, w->births++);
+        if (!w->grouped && next_deadline(w, window_at(w, owner), watermark, &when)) {
+            if (when != deadline) { /* it was early: what the window waits for has moved on */
+                timers_move(&w->timers, owner, when);
+                continue;
+            }
+            st = windows_push_due(w, owner, window_at(w, owner)->start);
+        } else if (w->grouped) {
+            st = push_group(w, owner);
         }
+        timers_cancel(&w->timers, owner);
     }
     return st == STATUS_OK ? windows_sort_due(w) : st;
 }
