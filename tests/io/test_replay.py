@@ -1,6 +1,7 @@
 """A replay finds what the engine finds, however the log is read, and keeps nothing."""
 
 import json
+import sys
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -90,18 +91,20 @@ def test_a_partition_column_that_is_not_there_is_an_error_that_names_the_near_on
         list(fyke.replay(ROWS, SPREE, time="ts", unit="s", partition="parts"))
 
 
-def test_a_partition_column_that_is_a_key_is_an_error_that_says_so():
-    rows = ({"ts": n, "amount": 0.5, "card": str(n)} for n in range(MAX_PARTITIONS + 1))
-    with pytest.raises(LimitError, match=r'more than 4,096 values; if it is a key, say pattern\.by\("card"\)'):
+def test_a_partition_column_that_is_a_key_is_an_error_that_says_so(monkeypatch):
+    assert MAX_PARTITIONS == 4_096  # as many as a topic may have
+    monkeypatch.setattr(sys.modules["fyke.replay"], "MAX_PARTITIONS", 64)
+    rows = ({"ts": n, "amount": 0.5, "card": str(n)} for n in range(65))
+    with pytest.raises(LimitError, match=r'more than 64 values; if it is a key, say pattern\.by\("card"\)'):
         list(fyke.replay(rows, SPREE, time="ts", unit="s", partition="card"))
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 1000, 65_536])
 def test_batch_size_changes_nothing(batch_size):
-    log = pa.concat_tables(generate("payments", 5_000, seed=1, disorder_ms=20_000))
+    log = pa.concat_tables(generate("payments", 1_500, seed=1, disorder_ms=20_000))
     expected = fyke.replay(log, SPREE, time="ts", out_of_order="20s").collect()
     outcome = fyke.replay(log, SPREE, time="ts", out_of_order="20s", batch_size=batch_size).collect()
-    assert outcome.matches.to_pylist() == expected.matches.to_pylist()
+    assert outcome.matches.to_pylist() == expected.matches.to_pylist() != []
     assert outcome.late.num_rows == 0
 
 

@@ -156,7 +156,9 @@ def test_engines_of_both_strategies_tell_the_same_and_take_over_from_each_other(
         if random.random() < 0.3:
             states = [engine.snapshot() for engine in engines]
             assert states[0] == states[1]
-            engines = [fyke.Engine.restore(states[0], built, **options, strategy=s) for s in ("auto", "general")]
+            # Some six times a stream, at any place of it: compiling patterns for it takes longer than all the rest.
+            if random.random() < 20 * size / len(rows):
+                engines = [fyke.Engine.restore(states[0], built, **options, strategy=s) for s in ("auto", "general")]
         if random.random() < 0.2:
             engines[0].compact()
             engines[0].check()
