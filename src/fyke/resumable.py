@@ -9,6 +9,8 @@ depend on the rows alone, so what is written twice is the same, byte for byte.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +25,7 @@ from fyke.errors import DefinitionError, StateError
 from fyke.io.exact import ExactSink, Rewindable, open_exact_sink
 from fyke.state import Store, open_store
 from fyke.state.checkpoint import Checkpoint, Checkpoints
+from fyke.state.local import LocalStore, make_folder
 
 __all__ = ["DEFAULT_EVERY", "Cut", "Resumable", "Run", "read_partitions", "write_partitions"]
 
@@ -128,8 +131,10 @@ class Resumable:
         for name in outputs:
             if name not in run.outputs:
                 raise DefinitionError(f'outputs: there is no "{name}"; there are {", ".join(run.outputs)}')
+        self._folder: str | None = None
         if isinstance(checkpoint, str | os.PathLike):
             checkpoint = open_store(os.fspath(checkpoint))
+            self._folder = checkpoint.name if isinstance(checkpoint, LocalStore) else None
         if not isinstance(checkpoint, Checkpoints):
             checkpoint = Checkpoints(checkpoint, task="replay")
         self._checkpoints = checkpoint
@@ -154,32 +159,37 @@ class Resumable:
             on_step: called after each step, to show progress.
 
         Raises:
-            StateError: no checkpoint can be restored, or it is of another definition. DataError: an output is not what
+            StateError: no checkpoint can be restored, or it is of another definition; or another replay is at work with
+                the same folder of checkpoints. DataError: an output is not what
                 the checkpoint knows, or the log is damaged.
         """
+        with _locked(self._folder):
+            try:
+                return self._go_on(on_step)
+            finally:
+                for sink in self._sinks.values():
+                    sink.close()
+
+    def _go_on(self, on_step: Callable[[], object] | None) -> bool:
         databases = [sink for sink in self._sinks.values() if not isinstance(sink, Rewindable)]
-        try:
-            found = self._latest(min((sink.resume(self.fingerprint) for sink in databases), default=None))
-            position = None if found is None else self._checked(found)
-            self._cut = 0 if position is None else position["cut"]
-            for name, sink in self._sinks.items():
-                if isinstance(sink, Rewindable):
-                    sink.resume(None if position is None else position["outputs"][name])
-            if position is not None and position["is_end"]:
-                return False
-            self.resumed_at = None if position is None else position["run"]
-            self.replay.resume(None if found is None else found.payload, self.resumed_at)
-            for step in self.replay.steps(self._every, self._open_end):
-                if isinstance(step, Cut):
-                    self._save(step)
-                else:
-                    for name, sink in self._sinks.items():
-                        sink.write(self.replay.table(step, name))
-                if on_step is not None:
-                    on_step()
-        finally:
-            for sink in self._sinks.values():
-                sink.close()
+        found = self._latest(min((sink.resume(self.fingerprint) for sink in databases), default=None))
+        position = None if found is None else self._checked(found)
+        self._cut = 0 if position is None else position["cut"]
+        for name, sink in self._sinks.items():
+            if isinstance(sink, Rewindable):
+                sink.resume(None if position is None else position["outputs"][name])
+        if position is not None and position["is_end"]:
+            return False
+        self.resumed_at = None if position is None else position["run"]
+        self.replay.resume(None if found is None else found.payload, self.resumed_at)
+        for step in self.replay.steps(self._every, self._open_end):
+            if isinstance(step, Cut):
+                self._save(step)
+            else:
+                for name, sink in self._sinks.items():
+                    sink.write(self.replay.table(step, name))
+            if on_step is not None:
+                on_step()
         return True
 
     def engine(self) -> Any:
@@ -242,3 +252,22 @@ class Resumable:
         for sink in self._sinks.values():
             if not isinstance(sink, Rewindable):
                 sink.commit(self._cut, is_last=cut.is_end)
+
+
+@contextlib.contextmanager
+def _locked(folder: str | None) -> Iterator[None]:
+    """Keep other replays away from a folder of checkpoints; the lock goes with the process, however that ends.
+
+    Raises:
+        StateError: another replay is at work there.
+    """
+    if folder is None:  # of a database or a URL whoever starts replays sees to it
+        yield
+        return
+    make_folder(folder)
+    with open(os.path.join(folder, ".lock"), "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StateError(f"{folder}: another replay is at work with these checkpoints") from None
+        yield

@@ -286,6 +286,21 @@ def test_a_changed_definition_is_refused(log, tmp_path):
         replay(log, tmp_path, out_of_order="6s").run()
 
 
+def test_two_replays_at_once_in_one_place_are_refused(log, tmp_path):
+    told = []
+
+    def second():
+        with pytest.raises(StateError, match="state: another replay is at work with these checkpoints"):
+            replay(log, tmp_path).run()
+        told.append(True)
+        raise Stop
+
+    with pytest.raises(Stop):
+        replay(log, tmp_path).run(second)
+    assert told
+    assert replay(log, tmp_path).run()
+
+
 def test_another_log_is_refused(log, tmp_path):
     stopped_replay(log, tmp_path)
     with pytest.raises(StateError, match=r"the checkpoint is of \S*log.parquet, not of \S*log.csv"):

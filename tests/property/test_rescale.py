@@ -16,7 +16,7 @@ from tests.property.strategies import patterns, streams
 from tests.property.test_resume import SCHEMA, accepted
 
 Json = dict[str, Any]
-EXAMPLES = settings.default.max_examples
+EXAMPLES = max(1, settings.default.max_examples // 2)
 OPTIONS: Json = {"time": "t", "unit": "ns", "max_partials": 100_000, "out_of_order": "3ns"}
 
 

@@ -18,7 +18,7 @@ from tests.property.test_resume import SCHEMA, accepted, everything
 
 Json = dict[str, Any]
 
-EXAMPLES = settings.default.max_examples
+EXAMPLES = max(1, settings.default.max_examples // 2)
 OPTIONS: Json = {"time": "t", "unit": "ns", "timeouts": True, "max_partials": 100_000}
 
 
