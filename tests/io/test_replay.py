@@ -102,8 +102,9 @@ def test_a_partition_column_that_is_a_key_is_an_error_that_says_so(monkeypatch):
 @pytest.mark.parametrize("batch_size", [1, 7, 1000, 65_536])
 def test_batch_size_changes_nothing(batch_size):
     log = pa.concat_tables(generate("payments", 1_500, seed=1, disorder_ms=20_000))
-    expected = fyke.replay(log, SPREE, time="ts", out_of_order="20s").collect()
-    outcome = fyke.replay(log, SPREE, time="ts", out_of_order="20s", batch_size=batch_size).collect()
+    pair = fyke.begin("small", col.amount < 20).followed_by("big", col.amount > 100).within("1m").by("merchant")
+    expected = fyke.replay(log, pair, time="ts", out_of_order="20s").collect()
+    outcome = fyke.replay(log, pair, time="ts", out_of_order="20s", batch_size=batch_size).collect()
     assert outcome.matches.to_pylist() == expected.matches.to_pylist() != []
     assert outcome.late.num_rows == 0
 
