@@ -8,6 +8,7 @@ of a chunk is a row, a poison record or a tombstone.
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ Unit: TypeAlias = Literal["s", "ms", "us", "ns"]
 
 UNITS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 MOST: Final = 2**63 - 2  # the two outermost times mean "never" and "before everything"
+_VALUE: Final = operator.methodcaller("value")
 _HEADER: Final = re.compile(r"header:(.+)", re.DOTALL)
 _FIELDS: Final[Mapping[str, pa.DataType]] = {
     "key": pa.binary(),
@@ -164,7 +166,7 @@ class RecordReader:
     def read(self, chunk: Chunk) -> Records:
         """Read the records of a chunk; nothing in them raises. O(bytes)."""
         messages = chunk.messages
-        read = self._value.decode([message.value() for message in messages])
+        read = self._value.decode(list(map(_VALUE, messages)))
         rows, bad = read.rows, dict(read.errors)
         taken = messages if read.places is None else [messages[i] for i in read.places.tolist()]
         wrong: dict[int, str] = {}
