@@ -103,7 +103,7 @@ void nfa_free(struct nfa *n)
     nfa_changes_free(n);
     for (uint32_t i = 0; i < n->n_keyed; i++) {
         struct keyed *k = &n->keyed[i];
-        arena_free(a, k->runs, k->runs_capacity * run_size(n, k->pattern));
+        nfa_free_runs(n, k);
         arena_free(a, k->held, k->held_capacity * sizeof *k->held);
     }
     arena_free(a, n->keyed, n->keyed_capacity * sizeof *n->keyed);
@@ -211,15 +211,13 @@ void nfa_close_keyed(struct nfa *n, uint32_t id)
         nfa_gone(n, CHANGED_KEYED, id, k->birth);
     }
     timers_cancel(&n->timers, id);
-    arena_free(n->arena, k->runs, k->runs_capacity * run_size(n, k->pattern));
+    nfa_free_runs(n, k);
     arena_free(n->arena, k->held, k->held_capacity * sizeof *k->held);
     n->heads[k->pattern][k->slot] = 0;
     if (--space->slots[k->slot].users == 0) {
         keyspace_drop(space, k->slot);
     }
-    k->runs = NULL;
     k->held = NULL;
-    k->runs_capacity = 0;
     k->held_capacity = 0;
     k->slot = n->keyed_free;
     n->keyed_free = id + 1;
@@ -232,9 +230,7 @@ enum status nfa_restore_run(struct nfa *n, uint32_t id, const struct run *run)
 {
     struct keyed *k = &n->keyed[id];
     const size_t size = run_size(n, k->pattern);
-    void *runs = k->runs;
-    const enum status st = arena_reserve(n->arena, &runs, &k->runs_capacity, (uint64_t)k->n_runs + 1, size);
-    k->runs = runs;
+    const enum status st = nfa_reserve_runs(n, k, k->n_runs, (uint64_t)k->n_runs + 1);
     if (st == STATUS_OK) {
         memcpy(run_at(k->runs, size, k->n_runs++), run, size);
         if (run->node & SINGLE) {
@@ -281,6 +277,10 @@ static const char *check_keyed(const struct nfa *n, const struct keyed *k, uint6
         if (!(run->node & SINGLE)) {
             references[run->node]++;
         }
+    }
+    const char *reason = nfa_index_check(n, k);
+    if (reason != NULL) {
+        return reason;
     }
     for (uint32_t i = 0; i < k->n_held; i++) {
         references[k->held[i].node]++;

@@ -55,6 +55,9 @@ struct keyed {
     uint32_t pattern;
     uint32_t slot; /* in the pattern's keyspace; free entries link the next one here */
     uint64_t birth;
+    uint32_t gone;   /* places before the first run, of runs that have ended */
+    uint32_t *tags;  /* one a run (nfa_index.c); the first n_tags are known */
+    uint32_t n_tags, tags_capacity;
     uint64_t overdue_after; /* position of the event that made a run already overdue, or NO_POSITION */
     event_time_t last_time; /* of the latest event that was stepped, for key_ttl */
 };
@@ -386,6 +389,18 @@ void nfa_drop_runs(struct nfa *n, struct keyed *k, uint32_t first, uint32_t coun
 void nfa_close_keyed(struct nfa *n, uint32_t id);
 /* nfa_bound.c: max_partials and max_memory, after a step of what the pattern holds for a key. */
 MUST_CHECK enum status nfa_bound(struct nfa *n, uint32_t pattern, uint32_t id);
+/* nfa_index.c: room for `need` runs; the first n_kept are kept. */
+MUST_CHECK enum status nfa_reserve_runs(struct nfa *n, struct keyed *k, uint32_t n_kept, uint64_t need);
+/* The oldest runs have ended; what they held has been released. */
+void nfa_skip_runs(struct nfa *n, struct keyed *k, uint32_t count);
+void nfa_free_runs(struct nfa *n, struct keyed *k);
+/* The tag of a value; 0: null. */
+uint32_t nfa_tag(const struct nfa *n, struct event_ref e, uint32_t column);
+/* Makes the tags of all runs known. */
+MUST_CHECK enum status nfa_index_runs(struct nfa *n, struct keyed *k);
+const char *nfa_index_check(const struct nfa *n, const struct keyed *k);
+/* The first run from `from` on that has the tag; `end`: none. */
+uint32_t nfa_index_next(const struct keyed *k, uint32_t from, uint32_t end, uint32_t tag);
 /* nfa_dispatch.c */
 MUST_CHECK enum status nfa_dispatch_init(struct nfa *n);
 void nfa_dispatch_free(struct nfa *n);

@@ -141,9 +141,14 @@ void nfa_drop_runs(struct nfa *n, struct keyed *k, uint32_t first, uint32_t coun
     for (uint32_t i = first; i < first + count; i++) {
         run_release(n, run_at(k->runs, size, i));
     }
+    if (first == 0) {
+        nfa_skip_runs(n, k, count);
+        return;
+    }
     memmove(run_at(k->runs, size, first), run_at(k->runs, size, first + count), (k->n_runs - first - count) * size);
     k->n_runs -= count;
     n->n_runs -= count;
+    k->n_tags = k->n_tags < first ? k->n_tags : first;
 }
 
 static void prune(struct nfa *n, struct keyed *k, uint64_t below)

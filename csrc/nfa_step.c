@@ -564,9 +564,7 @@ static enum status step_start(struct nfa *n, const struct keyed *k, const struct
 
 static enum status append_spilled(struct nfa *n, struct keyed *k, uint32_t at, size_t size)
 {
-    void *runs = k->runs;
-    const enum status st = arena_reserve(n->arena, &runs, &k->runs_capacity, (uint64_t)at + n->n_out, size);
-    k->runs = runs;
+    const enum status st = nfa_reserve_runs(n, k, at, (uint64_t)at + n->n_out);
     if (st == STATUS_OK) {
         memcpy(run_at(k->runs, size, at), n->out, n->n_out * size);
         n->n_runs += n->n_out;
@@ -575,47 +573,98 @@ static enum status append_spilled(struct nfa *n, struct keyed *k, uint32_t at, s
     return st;
 }
 
+static inline enum status step_run(struct nfa *n, const struct keyed *k, const struct pattern *p, uint32_t i, struct sink *to, size_t size)
+{
+    struct run *run = run_at(k->runs, size, i);
+    const struct outcome *o = nfa_decided(n, run->state);
+    to->limit = i + 1;
+    switch (o != NULL ? o->kind : OUTCOME_EDGES) {
+    case OUTCOME_STAY:
+        return carry(n, run, to, size) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+    case OUTCOME_END:
+        n->counters.stopped += o->stopped;
+        run_release(n, run);
+        return STATUS_OK;
+    case OUTCOME_TAKE:
+        return step_take(n, p, run, o, to, size);
+    case OUTCOME_MOVE:
+        run = carry(n, run, to, size);
+        if (UNLIKELY(run == NULL)) {
+            return STATUS_NO_MEMORY;
+        }
+        run->state = o->target;
+        return STATUS_OK;
+    default:
+        return step_edges(n, k, run, o, to, size);
+    }
+}
+
+static enum status step_all(struct nfa *n, const struct keyed *k, const struct pattern *p, struct sink *to, size_t size)
+{
+    enum status st = STATUS_OK;
+    for (uint32_t i = 0; i < k->n_runs && st == STATUS_OK; i++) {
+        st = step_run(n, k, p, i, to, size);
+    }
+    return st;
+}
+
+/* The runs from i to j go on as they are. */
+static enum status carry_all(struct nfa *n, struct keyed *k, uint32_t i, uint32_t j, struct sink *to, size_t size)
+{
+    if (LIKELY(n->n_out == 0 && to->n == i)) {
+        to->n = j;
+        return STATUS_OK;
+    }
+    for (; i < j; i++) {
+        to->limit = i + 1;
+        if (n->n_out == 0) {
+            k->tags[to->n] = k->tags[i];
+        }
+        if (carry(n, run_at(k->runs, size, i), to, size) == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Only the runs that the event's value can concern. */
+static enum status step_indexed(struct nfa *n, struct keyed *k, const struct pattern *p, struct sink *to, size_t size)
+{
+    enum status st = nfa_index_runs(n, k);
+    const uint32_t tag = nfa_tag(n, n->event, p->index_column);
+    for (uint32_t i = 0; i < k->n_runs && st == STATUS_OK; i++) {
+        const uint32_t next = nfa_index_next(k, i, k->n_runs, tag);
+        st = carry_all(n, k, i, next, to, size);
+        i = next;
+        if (st == STATUS_OK && i < k->n_runs) {
+            const uint32_t before = to->n;
+            st = step_run(n, k, p, i, to, size);
+            for (uint32_t made = before; made < to->n; made++) {
+                k->tags[made] = tag;
+            }
+        }
+    }
+    return st;
+}
+
 enum status nfa_step_key(struct nfa *n, struct keyed *k)
 {
     const struct pattern *p = &n->plan->patterns[k->pattern];
     const size_t size = run_size(n, k->pattern);
+    const bool indexed = p->index_column != NO_INDEX;
     const uint32_t n_before = k->n_runs;
     struct sink to = {k->runs, 0, 0};
     n->n_out = 0;
     n->n_done = 0;
-    enum status st = STATUS_OK;
-    for (uint32_t i = 0; i < n_before && st == STATUS_OK; i++) {
-        struct run *run = run_at(k->runs, size, i);
-        const struct outcome *o = nfa_decided(n, run->state);
-        to.limit = i + 1;
-        switch (o != NULL ? o->kind : OUTCOME_EDGES) {
-        case OUTCOME_STAY:
-            st = carry(n, run, &to, size) != NULL ? STATUS_OK : STATUS_NO_MEMORY;
-            break;
-        case OUTCOME_END:
-            n->counters.stopped += o->stopped;
-            run_release(n, run);
-            break;
-        case OUTCOME_TAKE:
-            st = step_take(n, p, run, o, &to, size);
-            break;
-        case OUTCOME_MOVE:
-            run = carry(n, run, &to, size);
-            if (UNLIKELY(run == NULL)) {
-                return STATUS_NO_MEMORY;
-            }
-            run->state = o->target;
-            break;
-        default:
-            st = step_edges(n, k, run, o, &to, size);
-        }
-    }
+    enum status st = indexed ? step_indexed(n, k, p, &to, size) : step_all(n, k, p, &to, size);
+    const uint32_t n_stepped = to.n;
     if (st == STATUS_OK) {
         st = step_start(n, k, p, nfa_decided(n, p->first_state), &to, size);
     }
     if (UNLIKELY(st != STATUS_OK)) {
         return st; /* the engine stops: nothing more is asked of these runs */
     }
+    k->n_tags = indexed ? n_stepped : 0; /* of what is new, tags are made when they are needed */
     n->n_runs += to.n;
     n->n_runs -= n_before;
     k->n_runs = to.n;

@@ -87,17 +87,19 @@ static enum status fire_keyed(struct nfa *n, uint32_t id, event_time_t deadline)
     const struct results before = n->results;
     enum status st = nfa_touch(n, CHANGED_KEYED, id);
     uint32_t kept = 0;
+    uint32_t n_due = 0;
     n->n_done = 0;
     k->overdue_after = NO_POSITION;
     for (uint32_t i = 0; i < k->n_runs; i++) {
         struct run *run = run_at(k->runs, size, i);
         if (st != STATUS_OK || run_deadline(n, p, run) > deadline) {
-            const uint32_t n_moved = p->has_gaps ? 1 : k->n_runs - i; /* without gaps what is due is a prefix */
-            if (kept != i) {
-                memmove(run_at(k->runs, size, kept), run, n_moved * size);
+            if (!p->has_gaps) {
+                break; /* what is due is a prefix */
             }
-            kept += n_moved;
-            i += n_moved - 1;
+            if (kept != i) {
+                memcpy(run_at(k->runs, size, kept), run, size);
+            }
+            kept++;
             continue;
         }
         const bool pending = n->plan->states[run->state].kind == STATE_PENDING;
@@ -111,9 +113,14 @@ static enum status fire_keyed(struct nfa *n, uint32_t id, event_time_t deadline)
             n->counters.timeouts++;
         }
         run_release(n, run);
+        n_due++;
     }
-    n->n_runs -= k->n_runs - kept;
-    k->n_runs = kept;
+    if (p->has_gaps) {
+        n->n_runs -= k->n_runs - kept;
+        k->n_runs = kept;
+    } else {
+        nfa_skip_runs(n, k, n_due);
+    }
     if (st == STATUS_OK) {
         st = nfa_emit(n, k, cause, cause_value, deadline);
         take_back(n, st, &before);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#define PLAN_MAGIC 0x33504b46U /* "FKP3" */
+#define PLAN_MAGIC 0x34504b46U /* "FKP4" */
 #define MAX_MASK_WORDS 4096U
 
 /* ------------------------------------------------------------------ reading */
@@ -61,7 +61,7 @@ _Static_assert(sizeof(struct constant) == 16, "constant is 16 bytes");
 _Static_assert(sizeof(struct guard) == 12, "guard is 12 bytes");
 _Static_assert(sizeof(struct edge) == 32, "edge is 32 bytes");
 _Static_assert(sizeof(struct state) == 40, "state is 40 bytes");
-_Static_assert(sizeof(struct pattern) == 72, "pattern is 72 bytes");
+_Static_assert(sizeof(struct pattern) == 80, "pattern is 80 bytes");
 
 static void read_plan(struct plan *p, struct reader *r, const char **reason)
 {
@@ -301,6 +301,11 @@ static const char *check_pattern(const struct plan *p, const struct pattern *q)
         (q->skip_kind >= SKIP_TO_FIRST && q->skip_stage >= q->n_stages) || q->window < 0 || q->n_registers > 4096 ||
         !in_range(q->first_care, p->mask_words, p->n_cares) || !in_range(q->first_start_care, p->mask_words, p->n_cares)) {
         return "a pattern is out of range";
+    }
+    if ((q->index_column == NO_INDEX) != (q->index_of == NO_INDEX) ||
+        (q->index_column != NO_INDEX && (q->index_column >= p->n_columns || q->index_of >= p->n_columns || q->has_gaps ||
+                                         p->column_types[q->index_column] != p->column_types[q->index_of]))) {
+        return "the index of a pattern is out of range";
     }
     for (uint32_t i = 0; i < q->n_stages; i++) {
         const struct stage_updates *s = &p->stages[q->first_stage + i];

@@ -165,6 +165,7 @@ struct condition {
 #define NO_STAGE UINT32_MAX
 #define NO_PROGRAM UINT32_MAX
 #define NO_KEYSPACE UINT32_MAX
+#define NO_INDEX UINT32_MAX
 
 struct pattern {
     uint32_t first_state, n_states;
@@ -180,6 +181,8 @@ struct pattern {
     uint32_t has_gaps;
     uint32_t strategy;
     uint32_t compact; /* into plan.compacts, if that is the strategy */
+    /* each condition asks that index_column of the event is index_of of the match's first event; NO_INDEX: no such two */
+    uint32_t index_column, index_of;
 };
 
 struct keyspace_plan {

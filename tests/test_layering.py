@@ -20,7 +20,7 @@ LAYERS = [
     ["rules", "stored"],
     ["pattern", "schema"],
     ["plan", "automaton"],
-    ["thresholds", "compact"],
+    ["thresholds", "compact", "equality"],
     ["strategy"],
     ["lower"],
     ["rowplan"],
@@ -172,7 +172,7 @@ C_PARTS = {
     **dict.fromkeys([f"windows_{part}" for part in ("fire", "order", "time", "restore")], "windows"),
     **dict.fromkeys(
         [f"nfa_{part}" for part in ("rows", "dispatch", "lag", "time", "step", "strict", "emit", "bound")]
-        + ["nfa_compact", "nfa_compact_adopt"],
+        + ["nfa_compact", "nfa_compact_adopt", "nfa_index"],
         "nfa",
     ),
     **dict.fromkeys(["nfa_collect", "nfa_restore", "nfa_changes"], "nfa"),

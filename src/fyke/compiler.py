@@ -19,11 +19,12 @@ from fyke import automaton as am
 from fyke import expr as ex
 from fyke.compact import FINAL, Compact
 from fyke.duration import format_ns
+from fyke.equality import Pair, common_equality
 from fyke.errors import DefinitionError, PatternError
 from fyke.expr import Expr
 from fyke.lower import Builder, Shared
 from fyke.pattern import Pattern, Stage
-from fyke.plan import F64, NONE, PatternPlan, Plan, Program, StagePlan, Tables
+from fyke.plan import F64, NONE, PHYSICAL, PatternPlan, Plan, Program, StagePlan, Tables
 from fyke.schema import Schema, infer_schema, typecheck, with_keys
 from fyke.strategy import COMPACT, GENERAL, STRICT, choose
 
@@ -227,6 +228,7 @@ class _PatternCompiler:
         self.strategy = choose(
             compiler.strategy, pattern, self.states, _reads_match, _reads_previous, compiler.one_by_one
         )
+        self.equality = self.find_equality()
         self.stages = _taking_stages(pattern)
         self.stage_index = {s.name: i for i, s in enumerate(self.stages)}
         # conditions first: the number of mask words must be known before any table is written
@@ -234,6 +236,16 @@ class _PatternCompiler:
             for edge in state.edges:
                 for guard in (edge.guard, edge.final):
                     self.prepare(guard)
+
+    # -- index
+
+    def find_equality(self) -> Pair | None:
+        """The columns whose equality finds the partial matches that an event concerns."""
+        if self.strategy.number != GENERAL or self.c.strategy == "general":
+            return None
+        pair = common_equality(self.states)
+        same_type = pair is not None and len({PHYSICAL[self.c.schema[name].type] for name in pair}) == 1
+        return pair if same_type else None
 
     # -- registers
 
@@ -477,6 +489,8 @@ class _PatternCompiler:
             # a class that no condition makes takes nothing, or else every row matters
             every_row = any(row[0] for row in compact.cells)
             all_bits = {b for c in compact.conditions for b in self.bits_of(am.cond(c)) or ()}
+        # the conditions read these columns, so they are there already
+        index = (NONE, NONE) if self.equality is None else tuple(map(self.c.shared.column, self.equality))
         skip = p.skip_strategy
         t.patterns.append(
             (
@@ -484,7 +498,7 @@ class _PatternCompiler:
                 SKIPS[skip.kind], self.stage_index[skip.stage] if skip.stage is not None else 0, int(skip.throw),
                 p.window or 0, len(self.registers), int(every_row), self.care(all_bits), self.care(start_bits),
                 int(start_quiet), int(any(s.gap for s in self.states)), self.strategy.number,
-                len(t.compacts) if compact is not None else 0,
+                len(t.compacts) if compact is not None else 0, *index,
             )
         )  # fmt: skip
         if compact is not None:
@@ -524,6 +538,9 @@ class _PatternCompiler:
             COMPACT: f"compact set ({0 if compact is None else len(compact.cells)} states)",
         }[self.strategy.number]
         lines = [f"pattern {p.name or self.index}: {how}", f"  why: {self.strategy.why}"]
+        if self.equality is not None:
+            event, match = self.equality
+            lines.append(f"  index: an event concerns partial matches whose first event's {match} is its {event}")
         why = "some state changes on any row" if every_row else "rows for which no condition holds are passed over"
         lines.append(f"  rows: {why}")
         for e, (kind, number) in self.primitives.items():

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fyke.expr import Expr
 
-MAGIC: Final = 0x33504B46  # "FKP3"
+MAGIC: Final = 0x34504B46  # "FKP4"
 NONE: Final = 0xFFFFFFFF
 
 I64, F64, BOOL, STR = 0, 1, 2, 3
@@ -132,7 +132,7 @@ class Tables:
                 array("II", self.stages),
                 array("I", [(c,) for c in self.key_columns]),
                 array("IIII", self.keyspaces),
-                array("IIIIIIIIqIIIIIIII", self.patterns),
+                array("IIIIIIIIqIIIIIIIIII", self.patterns),
                 array("IIIII", self.compacts),
                 array("I", [(c,) for c in self.compact_conditions]),
                 array("II", self.compact_states),

@@ -25,9 +25,10 @@ RECORDS = {
     "key_columns": ("I", "column"),
     "keyspaces": ("IIII", "first_column n_columns needs_lag lag_program"),
     "patterns": (
-        "IIIIIIIIqIIIIIIII",
+        "IIIIIIIIqIIIIIIIIII",
         "first_state n_states first_stage n_stages keyspace skip_kind skip_stage skip_throws window n_registers "
-        "every_row first_care first_start_care start_quiet has_gaps strategy compact",
+        "every_row first_care first_start_care start_quiet has_gaps strategy compact "
+        "index_column index_of",
     ),
     "compacts": ("IIIII", "first_condition n_conditions n_states first_state first_cell"),
     "compact_conditions": ("I", "guard"),
@@ -50,7 +51,7 @@ def read_plan(data: bytes) -> Any:
 
     plan = SimpleNamespace()
     magic, plan.mask_words, plan.row_program, plan.computed_program = take("IIII")
-    assert magic == int.from_bytes(b"FKP3", "little")
+    assert magic == int.from_bytes(b"FKP4", "little")
     plan.columns = [TYPES[t] for t in take(f"{take('I')[0]}B")]
     plan.constants = [take("8sQ") for _ in range(take("I")[0])]
     plan.text = take(f"{take('I')[0]}s")[0]

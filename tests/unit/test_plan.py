@@ -67,7 +67,7 @@ def test_operations_are_numbered_as_in_the_header() -> None:
 
 def test_tables_that_are_empty_are_counts_of_zero() -> None:
     """Magic, mask words, no row program, no computed program, then fifteen arrays."""
-    assert Tables().to_bytes() == b"FKP3" + b"\1\0\0\0" + b"\xff" * 8 + bytes(4) * 21
+    assert Tables().to_bytes() == b"FKP4" + b"\1\0\0\0" + b"\xff" * 8 + bytes(4) * 21
 
 
 def test_the_bytes_are_as_documented() -> None:
@@ -90,7 +90,7 @@ def test_the_bytes_are_as_documented() -> None:
         stages=[(5, 6)],
         key_columns=[7],
         keyspaces=[(0, 1, 1, NONE)],
-        patterns=[(1, 2, 3, 4, 5, 0, 7, 1, 2**33, 10, 1, 12, 13, 1, 1, 1, 0)],
+        patterns=[(1, 2, 3, 4, 5, 0, 7, 1, 2**33, 10, 1, 12, 13, 1, 1, 1, 0, 3, NONE)],
         compacts=[(0, 1, 2, 3, 4)],
         compact_conditions=[6],
         compact_states=[(0, 1)],
@@ -99,7 +99,7 @@ def test_the_bytes_are_as_documented() -> None:
         compact_takes=[(3, NONE)],
     )
     expected = """
-        464b5033 02000000 00000000 ffffffff
+        464b5034 02000000 00000000 ffffffff
         02000000 0103
         01000000 636f6e7374616e74 0000000000000000
         03000000 616263
@@ -116,6 +116,7 @@ def test_the_bytes_are_as_documented() -> None:
         01000000 00000000 01000000 01000000 ffffffff
         01000000 01000000 02000000 03000000 04000000 05000000 00000000 07000000 01000000
                  0000000002000000 0a000000 01000000 0c000000 0d000000 01000000 01000000 01000000 00000000
+                 03000000 ffffffff
                     01000000 00000000 01000000 02000000 03000000 04000000
             01000000 06000000
             01000000 00000000 01000000
