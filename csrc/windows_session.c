@@ -58,9 +58,13 @@ static enum status join(struct windows *w, uint32_t slot, struct span own, uint3
     if (p->start == before.start && p->end == before.end) {
         return STATUS_OK;
     }
+    const bool was_past = p->past;
     p->revision = 0;
     p->past = window_last(p) <= w->watermark;
     p->armed = w->spec.trigger == TRIGGER_CONTINUOUS && p->fire != NEVER;
+    if (!was_past && w->spec.trigger != TRIGGER_CONTINUOUS) {
+        return STATUS_OK; /* its timer is that of the end before, or earlier */
+    }
     return windows_schedule(w, at - 1);
 }
 

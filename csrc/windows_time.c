@@ -146,6 +146,14 @@ static enum status due_slices(struct windows *w, event_time_t deadline)
     return st == STATUS_OK ? windows_sort_due(w) : st;
 }
 
+/* One of the children of the root goes off next. */
+static void prefetch_next(const struct windows *w)
+{
+    for (uint32_t i = 1; i <= 4 && i < w->timers.n; i++) {
+        __builtin_prefetch(window_at(w, w->timers.heap[i].owner));
+    }
+}
+
 static enum status due_at(struct windows *w, event_time_t deadline, event_time_t watermark)
 {
     w->n_due = 0;
@@ -154,6 +162,9 @@ static enum status due_at(struct windows *w, event_time_t deadline, event_time_t
     while (st == STATUS_OK && w->timers.n > 0 && w->timers.heap[0].deadline == deadline) {
         const uint32_t owner = w->timers.heap[0].owner;
         event_time_t when;
+        if (!w->grouped) {
+            prefetch_next(w);
+        }
         if (!w->grouped && next_deadline(w, window_at(w, owner), watermark, &when)) {
             if (when != deadline) { /* it was early: what the window waits for has moved on */
                 timers_move(&w->timers, owner, when);
