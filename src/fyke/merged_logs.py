@@ -79,6 +79,7 @@ class LogReader:
             self._handed = self._highest
         if isinstance(log, Bounded):
             log.seek(self._n_rows)
+        self._log = log
         self._items = iter(log)
 
     def fill(self) -> Iterator[Told]:
@@ -88,6 +89,8 @@ class LogReader:
             item = next(self._items, None)
             if item is None:
                 self.is_over = True
+                if self.rows is None and isinstance(self._log, Bounded) and self._log.columns is not None:
+                    yield Told(self.name, Batch(pa.RecordBatch.from_pylist([], self._log.columns), 0))
                 return
             if isinstance(item, Watermark):
                 self._highest = self._handed = max(self._highest, item.ns)

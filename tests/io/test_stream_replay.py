@@ -211,3 +211,12 @@ def test_a_wrong_option_is_told(write, quoted):
     with pytest.raises(DefinitionError) as error:
         write()
     assert quoted in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["table", "parquet"])
+def test_a_log_without_rows_has_columns_still(tmp_path, kind):
+    none = pa.table({"t": pa.array([], pa.int64()), "k": pa.array([], pa.int64())})
+    pq.write_table(none, tmp_path / "none.parquet")
+    joined = A.key_by("k").join(B.key_by("k"), join.interval(0, "3ns"), how="left")
+    logs = {"a": LEFT, "b": none if kind == "table" else tmp_path / "none.parquet"}
+    assert [(row["t"], row["t_right"]) for row in StreamReplay(logs, joined)][:2] == [(1, None), (5, None)]

@@ -22,12 +22,16 @@ class Bounded(ABC):
 
     Args:
         batch_size: rows per batch, at most.
+
+    Attributes:
+        columns: what the last block that was read had, also if it had no rows; None: none was read.
     """
 
     def __init__(self, batch_size: int) -> None:
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, got {batch_size}")
         self._batch_size = batch_size
+        self.columns: pa.Schema | None = None
         self._start = 0
         self._next = 0
         self._reading: Generator[Batch, None, None] | None = None
@@ -74,6 +78,7 @@ class Bounded(ABC):
         end = 0
         try:
             for block in reading:
+                self.columns = block.rows.schema
                 end = block.first + block.rows.num_rows
                 # Cut where a reading from the first row on cuts, so that whoever goes on sees the same batches.
                 for cut in range(block.first, end, self._batch_size):

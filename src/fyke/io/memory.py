@@ -53,6 +53,8 @@ class Memory(Bounded):
         for rows in batches_of(self._data, self._wanted) if is_table(self._data) else self._rows():
             yield Batch(rows, first)
             first += rows.num_rows
+        if not first and isinstance(self._data, pa.Table | pa.RecordBatch):
+            yield Batch(pa.RecordBatch.from_pylist([], self._data.schema), 0)
 
     def _rows(self) -> Iterator[pa.RecordBatch]:
         columns = Columns(self.name, columns=self._wanted)
