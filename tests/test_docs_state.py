@@ -39,4 +39,4 @@ def test_the_commands_read_what_was_stored(folder):
     event = shown.stdout.decode().splitlines()[1]
     assert json.loads(event.partition(": ")[2])["amount"] == 0.5
     commands = re.findall(r"^fyke state (\w+)", TEXT, re.MULTILINE)
-    assert commands == ["ls", "show", "get", "diff", "export"]
+    assert commands == ["ls", "show", "get", "diff", "save", "export"]

@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from fyke.io.sinks import open_sink
 from fyke.resumable import read_partitions
 from fyke.state import open_store
 from fyke.state.checkpoint import verified
+from fyke.state.savepoint import Savepoints
 from fyke.stateview import StateView, key_text, to_json
 from fyke.upgrade import difference
 
@@ -130,11 +131,41 @@ def export_command(
             sink.close()
 
 
+@state_app.command("save")
+def save_command(
+    place: Place,
+    to: Annotated[str, typer.Argument(metavar="STORE#NAME", help="Where to, and under which name.")],
+    debug: Debug = False,
+) -> None:
+    """Keep a state under a name, as a savepoint: it stays when checkpoints go."""
+    store, _, name = to.partition("#")
+    if not store or not name:
+        raise typer.BadParameter(f"{to!r} is not STORE#NAME, e.g. saved#before-v2")
+    with clear_errors(debug):
+        data, manifest = _stored(place)
+        position, fingerprint = (manifest.get(each) for each in ("position", "fingerprint"))
+        Savepoints(open_store(store)).save(name, data, position=position, fingerprint=fingerprint or "")
+
+
 def states_of(place: str) -> Iterator[tuple[str, bytes]]:
     """Yield the states at a place: one, or with partitions one of each, by the text of its value.
 
     Raises:
         StateError: there is none, or it is damaged.
+    """
+    data, _ = _stored(place)
+    if data.startswith(b"FYKESNAP"):
+        yield "", data
+        return
+    for value, state in read_partitions(data):
+        yield "" if value is None else key_text(value), state
+
+
+def _stored(place: str) -> tuple[bytes, dict[str, Any]]:
+    """Return what is kept at a place, and the manifest of a checkpoint.
+
+    Raises:
+        StateError: there is nothing, or it is damaged.
     """
     path, _, name = place.partition("#")
     if os.path.isfile(path) and not path.endswith((".sqlite", ".db")):
@@ -151,13 +182,10 @@ def states_of(place: str) -> Iterator[tuple[str, bytes]]:
             raise StateError(f"{path}: holds checkpoints of several tasks: say which, {path}#{names[-1]}")
         name = name or max((each for each in names if each.rpartition(".")[2].isdecimal()), default=names[-1])
         data = store.load(name)
-    if data.startswith(b"FYKECKPT"):
-        _, data = verified(data, name, f"{path}: {name}")
-    if data.startswith(b"FYKESNAP"):
-        yield "", data
-        return
-    for value, state in read_partitions(data):
-        yield "" if value is None else key_text(value), state
+    if not data.startswith(b"FYKECKPT"):
+        return data, {}
+    manifest, payload = verified(data, name, f"{path}: {name}")
+    return payload, manifest
 
 
 def described(view: StateView, n_bytes: int) -> list[str]:

@@ -7,7 +7,8 @@ advance the engines to the same one before, for what is late depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from fyke.compiler import compile_plan
 from fyke.errors import StateError
 from fyke.operator import State
 from fyke.plan import Plan
 from fyke.snapshot import TABLES, Snapshot, read_snapshot, write_container
 from fyke.stateview import Events, to_json
-from fyke.upgrade import patterns_of
+from fyke.upgrade import plan_of, tables_of
 
 __all__ = ["merge", "part_of", "split"]
 
@@ -29,6 +29,15 @@ Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]
 Tables = dict[str, dict[str, Numbers]]
 Renumber = Callable[[Numbers], Numbers]
+
+
+@contextlib.contextmanager
+def _as_state_errors() -> Iterator[None]:
+    """What damaged records lead to is an error of the state."""
+    try:
+        yield
+    except (IndexError, KeyError, ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+        raise StateError(f"snapshot: its records do not fit together: {error!r:.100}") from None
 
 
 def part_of(key: Any, n: int) -> int:
@@ -40,6 +49,7 @@ def part_of(key: Any, n: int) -> int:
     return xxhash.xxh3_64_intdigest(to_json(key).encode()) % n
 
 
+@_as_state_errors()
 def split(state: bytes, n: int, part: Callable[[Any], int] | None = None) -> list[bytes]:
     """Split the state of patterns by key.
 
@@ -54,7 +64,7 @@ def split(state: bytes, n: int, part: Callable[[Any], int] | None = None) -> lis
     if n < 1:
         raise StateError(f"split: n={n}: expected at least one part")
     snapshot = read_snapshot(state)
-    plan = _plan_of(snapshot)
+    plan = plan_of(snapshot)
     keys = {each.key for each in plan.patterns}
     if len(keys) > 1 or not all(keys):
         raise StateError("split: rows are split by one key, and so all patterns must have the same")
@@ -65,13 +75,16 @@ def split(state: bytes, n: int, part: Callable[[Any], int] | None = None) -> lis
     def of(event: int) -> int:
         if event not in known:
             key = events.key(columns, event)
-            found = 0 if key is None else part_of(key, n) if part is None else part(key)
+            try:
+                found = 0 if key is None else part_of(key, n) if part is None else part(key)
+            except Exception as error:
+                raise StateError(f"split: part({key!r}) failed: {error!r}") from error
             if not 0 <= found < n:
                 raise StateError(f"split: part({key!r}) gave {found}: expected 0 to {n - 1}")
             known[event] = found
         return known[event]
 
-    t = _tables(snapshot)
+    t = tables_of(snapshot, plan)
     first_runs, first_held = (_firsts(t["keyed"][name]) for name in ("n_runs", "n_held"))
     keyed = [
         of(int(t["nodes"]["event"][t["runs" if n_runs else "held"]["node"][run if n_runs else held]]))
@@ -87,6 +100,7 @@ def split(state: bytes, n: int, part: Callable[[Any], int] | None = None) -> lis
     ]
 
 
+@_as_state_errors()
 def merge(states: Sequence[bytes]) -> bytes:
     """Put states of the same patterns together, whose keys are not the same.
 
@@ -107,8 +121,8 @@ def merge(states: Sequence[bytes]) -> bytes:
     marks = {(each.out_of_order, each.meta["watermark"][2]) for each in snapshots}
     if len(marks) > 1:
         raise StateError("merge: the states have other watermarks: advance their engines to the same one before")
-    tables = [_tables(each) for each in settled]
-    plan = _plan_of(settled[0])
+    plan = plan_of(settled[0])
+    tables = [tables_of(each, plan) for each in settled]
     n_nodes = _firsts([len(t["nodes"]["event"]) for t in tables]).tolist()
     n_events = _firsts([each.meta["events"] for each in settled]).tolist()
     merged: dict[str, dict[str, list[Numbers]]] = {
@@ -149,18 +163,6 @@ def merge(states: Sequence[bytes]) -> bytes:
     return write_container(sections)
 
 
-def _plan_of(snapshot: Snapshot) -> Plan:
-    patterns, n_retired = patterns_of(snapshot)
-    return compile_plan(patterns, snapshot.schema, n_retired=n_retired)
-
-
-def _tables(snapshot: Snapshot) -> Tables:
-    return {
-        name: {column: batch.column(i).to_numpy() for i, (column, _) in enumerate(TABLES[name])}
-        for name, batch in snapshot.tables.items()
-    }
-
-
 def _firsts(sizes: Any) -> Numbers:
     """Where each of several stretches begins."""
     return np.cumsum([0, *sizes], dtype=np.int64)[:-1]
@@ -176,7 +178,7 @@ def _sections(snapshot: Snapshot, tables: Tables) -> State:
 
 def _selected(snapshot: Snapshot, plan: Plan, keyed: Mask, waiting: Mask, lags: Mask, *, counts: bool) -> State:
     """The sections of a part: what is of some keys, and the nodes and events that it needs, numbered anew."""
-    t = _tables(snapshot)
+    t = tables_of(snapshot, plan)
     sizes = np.array([each.n_registers for each in plan.patterns], np.int64)
     n_runs, n_held = t["keyed"]["n_runs"], t["keyed"]["n_held"]
     masks = {

@@ -207,7 +207,12 @@ class Resumable:
 
     def _latest(self, limit: int | None) -> Checkpoint | None:
         """Return the last checkpoint that verifies and lies at or before the cut that every database has."""
-        found = self._checkpoints.latest(self.fingerprint)
+        found = self._checkpoints.latest()
+        if found is not None and found.fingerprint != self.fingerprint:
+            raise StateError(
+                f"checkpoint {found.number} is of another replay: patterns or streams, their options, every= and the "
+                "names of outputs must be what they were; keep the checkpoints of a new one in another place"
+            )
         if found is None or limit is None or found.position["cut"] <= limit:
             return found
         for number in reversed([each for each in self._checkpoints.numbers() if each < found.number]):

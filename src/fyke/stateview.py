@@ -13,14 +13,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from fyke.columns import readable
-from fyke.compiler import compile_plan
 from fyke.errors import StateError
 from fyke.operator import State
 from fyke.pattern import Pattern
 from fyke.plan import Plan
 from fyke.rowjson import load_row
-from fyke.snapshot import TABLES, Snapshot, read_container, read_core
-from fyke.upgrade import patterns_of
+from fyke.snapshot import Snapshot, read_container, read_core
+from fyke.upgrade import patterns_of, plan_of, tables_of
 
 __all__ = ["EXPORT", "BoxView", "Events", "HeldEvent", "Partial", "StateView"]
 
@@ -108,11 +107,10 @@ class BoxView:
             StateError: the snapshot is damaged, or does not tell its patterns.
         """
         snapshot = self.snapshot()
-        patterns, n_retired = patterns_of(snapshot)
-        plan = compile_plan(patterns, snapshot.schema, n_retired=n_retired)
+        plan = plan_of(snapshot)
         tables = {
-            name: {column: batch.column(i).to_pylist() for i, (column, _) in enumerate(TABLES[name])}
-            for name, batch in snapshot.tables.items()
+            name: {column: values.tolist() for column, values in columns.items()}
+            for name, columns in tables_of(snapshot, plan).items()
         }
         events = Events(snapshot, plan)
         nodes, run, match = tables["nodes"], 0, 0

@@ -37,7 +37,7 @@ from fyke.schema import Field, Schema
 from fyke.snapshot import TABLES, Snapshot
 from fyke.stage import Stage
 
-__all__ = ["Moved", "Moving", "Upgrade", "difference", "patterns_of"]
+__all__ = ["Moved", "Moving", "Upgrade", "difference", "patterns_of", "plan_of", "tables_of"]
 
 MODES: Final = ("map", "finish", "drop")
 _CALL: Final = re.compile(
@@ -101,6 +101,8 @@ def patterns_of(snapshot: Snapshot, given: Patterns | None = None) -> tuple[tupl
     try:
         definition = json.loads(told) if isinstance(told, str) else {}
         n_retired = definition.get("retired", 0)
+        if type(n_retired) is not int or n_retired < 0:
+            raise StateError(f"snapshot, section meta: definition: retired is {n_retired!r:.80}")
         if given is not None:
             return normalise(given), n_retired
         if not definition:
@@ -110,6 +112,59 @@ def patterns_of(snapshot: Snapshot, given: Patterns | None = None) -> tuple[tupl
         raise StateError(f"the old patterns cannot be read from the snapshot: {error}; give Upgrade(old=...)") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise StateError(f"snapshot, section meta: definition: {error!r:.80}") from None
+
+
+def plan_of(snapshot: Snapshot, given: Patterns | None = None) -> Plan:
+    """Compile the patterns that a snapshot is of, over the types of columns that it tells; see patterns_of.
+
+    Raises:
+        StateError: as patterns_of; or the snapshot is of others than those given, or damaged.
+    """
+    patterns, n_retired = patterns_of(snapshot, given)
+    try:
+        plan = compile_plan(patterns, snapshot.schema, n_retired=n_retired)
+    except (DefinitionError, SchemaError) as error:
+        raise StateError(f"snapshot: its patterns and columns do not meet: {error}") from None
+    if plan.fingerprint != snapshot.meta["fingerprint"]:
+        raise StateError("the snapshot is of other patterns, or of other column types, than the old ones")
+    return plan
+
+
+def tables_of(snapshot: Snapshot, plan: Plan) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+    """Give the records of a snapshot as columns, so far checked that sizes are those of what there is.
+
+    Raises:
+        StateError: they do not fit together.
+    """
+    t = {
+        name: {column: batch.column(i).to_numpy() for i, (column, _) in enumerate(TABLES[name])}
+        for name, batch in snapshot.tables.items()
+        if not any(column.null_count for column in batch.columns)
+    }
+    n_events = snapshot.meta.get("events")
+    if len(t) < len(TABLES) or type(n_events) is not int or n_events != sum(len(g[0]) for g in snapshot.groups):
+        raise StateError("snapshot: its records do not fit together")
+    nodes, keyed, plans = t["nodes"], t["keyed"], plan.patterns
+    n_nodes = len(nodes["parent"])
+    sound = (
+        bool(((nodes["parent"] >= -1) & (nodes["parent"] < np.arange(n_nodes))).all())
+        and all(_lie_in(t[name]["event"], n_events) for name in ("nodes", "waiting", "lags"))
+        and all(_lie_in(t[name]["node"], n_nodes) for name in ("runs", "held"))
+        and bool((keyed["pattern"] < len(plans)).all())
+        and int(keyed["n_runs"].sum()) == len(t["runs"]["node"])
+        and int(keyed["n_held"].sum()) == len(t["held"]["node"])
+    )
+    if sound:
+        sizes = np.array([each.n_registers for each in plans], np.int64)
+        starts = np.cumsum(sizes[keyed["pattern"]] * keyed["n_runs"])
+        sound = (int(starts[-1]) if len(starts) else 0) == len(t["registers"]["value"])
+    if not sound:
+        raise StateError("snapshot: its records do not fit together")
+    return t
+
+
+def _lie_in(numbers: np.ndarray[Any, Any], n: int) -> bool:
+    return bool(((numbers >= 0) & (numbers < n)).all())
 
 
 def difference(old: Sequence[Pattern], new: Sequence[Pattern]) -> str:
@@ -164,14 +219,8 @@ class Moving:
         self._snapshot = snapshot
         self._upgrade = upgrade
         self._old, n_retired = patterns_of(snapshot, upgrade.old)
-        self._old_plan = compile_plan(self._old, snapshot.schema, n_retired=n_retired)
-        if self._old_plan.fingerprint != snapshot.meta["fingerprint"]:
-            raise StateError("the snapshot is of other patterns, or of other column types, than the old ones")
-        self._tables = {
-            name: {column: batch.column(i).to_numpy() for i, (column, _) in enumerate(TABLES[name])}
-            for name, batch in snapshot.tables.items()
-        }
-        self._check()
+        self._old_plan = plan_of(snapshot, upgrade.old)
+        self._tables = tables_of(snapshot, self._old_plan)
         self.schema = self._schema(patterns)
         fresh = compile_plan(patterns, self.schema).patterns
         first_retired = len(self._old) - n_retired
@@ -185,23 +234,6 @@ class Moving:
         for place, i in enumerate(finishing, len(patterns)):
             self._ways[i].retired = place
         self.retired = tuple(self._old[i] for i in finishing)
-
-    def _check(self) -> None:
-        """See to what the loops here rely on; what the records mean is checked when the core takes them."""
-        t, plans = self._tables, self._old_plan.patterns
-        nodes, keyed = t["nodes"], t["keyed"]
-        n_nodes, n_events = len(nodes["parent"]), int(self._snapshot.meta["events"])
-        sound = (
-            bool(((nodes["parent"] >= -1) & (nodes["parent"] < np.arange(n_nodes))).all())
-            and bool(((nodes["event"] >= 0) & (nodes["event"] < n_events)).all())
-            and all(bool(((t[name]["node"] >= 0) & (t[name]["node"] < n_nodes)).all()) for name in ("runs", "held"))
-            and bool((keyed["pattern"] < len(plans)).all())
-            and int(keyed["n_runs"].sum()) == len(t["runs"]["node"])
-            and int(keyed["n_held"].sum()) == len(t["held"]["node"])
-        )
-        sizes = np.array([each.n_registers for each in plans], np.int64)
-        if not sound or int((sizes[keyed["pattern"]] * keyed["n_runs"]).sum()) != len(t["registers"]["value"]):
-            raise StateError("snapshot: its records do not fit together")
 
     def _schema(self, patterns: Sequence[Pattern]) -> Schema:
         """The types as they were; of new columns as the rows that are held have them, or as their use tells."""

@@ -90,6 +90,14 @@ def test_export_writes_a_row_a_partial_match(folder):
     assert set(table["waiting_for"].to_pylist()) == {"high"}
 
 
+def test_save_keeps_a_state_under_a_name(folder):
+    run(folder, "save", "replay", "kept#v1")
+    assert run(folder, "show", "kept#v1.savepoint") == run(folder, "show", "replay")
+    done = fyke_command(folder, "state", "save", "replay", "kept")
+    assert done.returncode == 2
+    assert b"is not STORE#NAME" in done.stderr
+
+
 def test_what_is_no_state_is_said_in_a_line(folder):
     (folder / "no.snapshot").write_bytes(b"nothing of the kind")
     for place, words in (("no.snapshot", b"state"), ("nowhere", b"holds no checkpoints")):

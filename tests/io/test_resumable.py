@@ -282,7 +282,7 @@ def stopped_replay(log, folder, output="matches.jsonl", **options):
 
 def test_a_changed_definition_is_refused(log, tmp_path):
     stopped_replay(log, tmp_path)
-    with pytest.raises(StateError, match="is of the plan"):
+    with pytest.raises(StateError, match="is of another replay: patterns or streams, their options"):
         replay(log, tmp_path, out_of_order="6s").run()
 
 
