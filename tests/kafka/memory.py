@@ -176,6 +176,7 @@ class Consumer:
         self.positions = {}
         self.tells_ends = settings.get("enable.partition.eof", False)
         self.told = {}
+        self.paused = set()
 
     # -- the group
 
@@ -250,7 +251,7 @@ class Consumer:
 
     def _read(self, n):
         found = []
-        for place in sorted(self.positions):
+        for place in sorted(self.positions.keys() - self.paused):
             log = self.cluster.logs[place]
             stable = log.stable
             while len(found) < n and self.positions[place] < stable:
@@ -268,6 +269,12 @@ class Consumer:
         if (place.topic, place.partition) not in self.positions:
             raise raised(STATE)
         self.positions[place.topic, place.partition] = place.offset
+
+    def pause(self, places):
+        self.paused |= {(each.topic, each.partition) for each in places}
+
+    def resume(self, places):
+        self.paused -= {(each.topic, each.partition) for each in places}
 
     def get_watermark_offsets(self, place, timeout):
         return 0, self.cluster.logs[place.topic, place.partition].stable

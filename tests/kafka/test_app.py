@@ -125,3 +125,19 @@ def test_rows_get_another_key_through_a_topic_of_the_apps_own(brokers, admin, to
         assert seen == wanted
     for done in admin.delete_topics([source, f"{name}-amount-rekey"]).values():
         done.result(10)
+
+
+def test_a_compacted_topic_is_a_table(brokers, make_topic, tmp_path):
+    """Read to its end before anything else by a task that begins; both inputs of a task come to one instance."""
+    limits, source, out = make_topic(2, cleanup_policy="compact"), make_topic(2), make_topic()
+    app = fyke.App(clients.new_name("app"), brokers=brokers, folder=tmp_path, settings={"log_level": 0})
+    table = app.table(limits, key="card", schema={"limit": apps.SCHEMA["amount"]})
+    payments = app.topic(source, schema=apps.SCHEMA, time="ts", unit="s")
+    payments.key_by("card").enrich(table).select("n", "limit").to(out)
+    rows = [{"ts": n, "card": f"c{n % 4}", "n": n} for n in range(99)]
+    write(brokers, source, [(row["n"] % 2, json.dumps(row).encode(), None) for row in rows])
+    write(brokers, limits, [(n % 2, json.dumps({"limit": n % 4 + i}).encode(), b"c%d" % (n % 4))
+                            for i in range(50) for n in range(4)] + [(1, None, b"c3")])  # fmt: skip
+    app.run(until="end")
+    rows = sorted((row["n"], row["limit"]) for row in map(json.loads, clients.read_all(brokers, out, within_s=40)))
+    assert rows == [(n, None if n % 4 == 3 else n % 4 + 49.0) for n in range(99)]

@@ -8,6 +8,7 @@
 | `outlets` | results to records, or to a function |
 | `inbox` | committed rows for an asyncio loop: `App.matches` |
 | `plan` | what an instance runs: parts of a graph, their topics, their outlets |
+| `tables` | a compacted topic as the rows of a table |
 | `parts` | the parts with what the brokers know: numbers of partitions, the app's own topics |
 | `rekey` | rows by another key: written to a topic of the app's own |
 | `merge` | and read from there, in the order of their times |

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import functools
 import logging
+import operator
 import os
 import signal
 import threading
@@ -32,6 +34,7 @@ from fyke.app.runtime import AppStatistics, Limits, Runtime
 from fyke.app.topics import OnError, Poisoned, Topic, format_of
 from fyke.duration import DurationLike, to_ns
 from fyke.errors import DefinitionError, FykeError
+from fyke.expr import col
 from fyke.kafka.admin import Admin
 from fyke.kafka.consumer import OnGap, Partition, Reader, Start
 from fyke.kafka.identity import Instance
@@ -188,6 +191,51 @@ class App:
             poisoned=poisoned,
         )
         return Flow(self, made.stream())
+
+    def table(
+        self,
+        name: str,
+        *,
+        key: str,
+        value: Any = "json",
+        schema: pa.Schema | Mapping[str, pa.DataType] | None = None,
+        idle: DurationLike | None = "1s",
+        on_error: OnError = "fail",
+        dead_letters: str | None = None,
+        errors_in_a_row: int | None = 1000,
+    ) -> Flow:
+        """Read a compacted topic as a table: the last record of each key; one without a value deletes it.
+
+        A task that has no state yet reads its partition of the table to the end before it reads its other inputs; then
+        the table is as it is when a row arrives. Keys must be cut into partitions as those of the other inputs.
+
+        Args:
+            name: the topic's, and the stream's.
+            key: the column for the record's key, which is text.
+            value, schema: as for `topic`; a record whose columns are all null deletes its key, too.
+            idle: after so long without records the table holds nothing up.
+            on_error, dead_letters, errors_in_a_row: as for `topic`.
+
+        Raises:
+            DefinitionError: one of them is wrong, or the topic is read already.
+        """
+        if name in self._topics:
+            raise DefinitionError(f'topic "{name}" is read already: use the stream that app.topic gave once more')
+        made = self._topics[name] = Topic.of(
+            name,
+            format_of(value, schema, f'table "{name}"'),
+            time=None,
+            unit=None,
+            columns=None,
+            out_of_order=0,
+            idle=idle,
+            advance=None,
+            delay=None,
+            poisoned=Poisoned(on_error, dead_letters, errors_in_a_row),
+            table_key=key,
+        )
+        is_deleted = functools.reduce(operator.and_, (col[each].is_null() for each in made.format.schema.names))
+        return Flow(self, made.stream().table(key, delete=is_deleted))
 
     def send(
         self,

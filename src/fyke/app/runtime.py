@@ -23,6 +23,7 @@ from fyke.app.outlets import Tail, called, encoded
 from fyke.app.plan import Plan
 from fyke.app.poison import count_in_a_row, dead_letter
 from fyke.app.rekey import Rekey, Sender
+from fyke.app.tables import with_deletions
 from fyke.app.task import NOWHERE, Point, Task, crc_of, read_blob, together
 from fyke.errors import DataError, StateError
 from fyke.kafka.consumer import Chunk, Partition, Reader
@@ -154,6 +155,7 @@ class Runtime:
                 fail; a gap. What a Python function of the streams raised.
         """
         self._hold()
+        self._tables_first()
         chunks = self._reader.poll(timeout_s)
         try:
             if self._is_stale:
@@ -177,10 +179,25 @@ class Runtime:
             self._reader.resume(self._here)
         self._is_paused = is_full
 
+    def _tables_first(self) -> None:
+        """A task that begins reads its tables to their ends, and nothing else meanwhile."""
+        for task in self.tasks.values():
+            if not task.loading:
+                continue
+            others = [partition for partition in task.next if partition not in task.loading]
+            if all(max(task.next[p], self._reader.ended.get(p, 0)) >= end for p, end in task.loading.items()):
+                task.loading = {}
+                self._reader.resume(others)
+            else:
+                self._reader.pause(others)
+
     def _take(self, chunk: Chunk) -> None:
         task = self.tasks.get(chunk.partition.number)
         if task is None:
             return  # of a task that waits for its other partitions; they are all read from the committed offsets then
+        if task.loading and chunk.partition not in task.loading:
+            self._reader.seek(chunk.partition, task.next[chunk.partition])  # handed out before it was paused
+            return
         topic = chunk.partition.topic
         task.next[chunk.partition] = chunk.next
         task.heard[topic] = self._clock.monotonic()
@@ -197,8 +214,9 @@ class Runtime:
         count_in_a_row(task.poison_in_a_row, self._plan.topics[topic], records)
         for each in records.poison:
             self._put_aside(each)
-        if len(records.times):
-            self._emit(task, task.engine.push(records.rows, to=topic))
+        rows = with_deletions(records, self._plan.topics[topic])
+        if len(rows):
+            self._emit(task, task.engine.push(rows, to=topic))
 
     def _merge(self, task: Task, topic: str, chunk: Chunk) -> None:
         """Records of the app's own: rows come out when all that write to the partition have passed their times."""
@@ -410,13 +428,23 @@ class Runtime:
             }
             merges = {topic: Merge(rekey) for topic, rekey in self._plan.rekeyed.items()}
             senders = {name: Sender(rekey, number) for name, rekey in self._rekeys.items()}
-            return Task(number, self._plan.engine(), starts, NOWHERE, now, merges, senders)
+            task = Task(number, self._plan.engine(), starts, NOWHERE, now, merges, senders)
+            tables = {p: at for p, at in starts.items() if p.topic in self._plan.topics and self._is_table(p.topic)}
+            if len(tables) < len(starts):
+                ends = {p: self._reader.ends(p, self._limits.within_s)[1] for p in tables}
+                task.loading = {p: end for p, end in ends.items() if end > tables[p]}
+            return task
         assert point.cid is not None
         blob = self._backend.load(number, point.cid)
         state = read_blob(blob, point, number, self._partitions, self._plan)
         self._sizes[number] = len(blob)
         starts = {p: each.next for p, each in known.items() if each is not None}
-        return Task(number, state.engine, starts, point, now, state.merges, state.senders)
+        task = Task(number, state.engine, starts, point, now, state.merges, state.senders)
+        task.loading = dict(state.loading)
+        return task
+
+    def _is_table(self, topic: str) -> bool:
+        return self._plan.topics[topic].table_key is not None
 
     # -- the end
 

@@ -57,6 +57,7 @@ class Restored:
     engine: StreamEngine
     merges: Mapping[str, Merge]
     senders: Mapping[str, Sender]
+    loading: Mapping[Partition, int]
 
 
 class Task:
@@ -68,6 +69,7 @@ class Task:
         point: the last committed state.
         is_dirty: whether anything has changed since.
         heard: when each input last had a record, on the monotonic clock.
+        loading: partitions of tables that are read first, and up to where.
         merges: by rekey topic that it reads. senders: by outlet that is one.
     """
 
@@ -89,6 +91,7 @@ class Task:
         self.heard = dict.fromkeys((partition.topic for partition in next), now)
         self.poison_in_a_row: dict[str, int] = {}
         self.merges, self.senders = dict(merges or {}), dict(senders or {})
+        self.loading: dict[Partition, int] = {}
 
     def watermark(self, topic: str) -> int:
         """Give the watermark of an input, ns; START before the first."""
@@ -105,6 +108,7 @@ class Task:
             "next": {p.topic: n for p, n in self.next.items()},
             "snapshot": len(snapshot),
             "merges": {topic: len(data) for topic, data in merges.items()},
+            "loading": {p.topic: end for p, end in self.loading.items()},
             "told": {name: [sender.watermark, sender.is_idle] for name, sender in self.senders.items()},
         }
         text = json.dumps(header).encode()
@@ -151,7 +155,8 @@ def read_blob(blob: bytes, point: Point, number: int, partitions: int, plan: Pla
     for name, rekey in plan.rekeys.items():
         watermark, is_idle = header["told"][name]
         senders[name] = Sender(rekey, number, watermark, is_idle)
-    return Restored(engine, merges, senders)
+    loading = {Partition(topic, number): end for topic, end in header["loading"].items()}
+    return Restored(engine, merges, senders, loading)
 
 
 def together(partitions: Sequence[Partition]) -> dict[int, list[Partition]]:

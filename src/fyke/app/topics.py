@@ -60,6 +60,7 @@ class Topic:
         idle: after so many ns of the wall clock without a record the partition holds up no other; None: it always does.
         delay: where time goes on without records: how far behind the wall clock, ns; None: it does not.
         poisoned: what becomes of records that cannot be read.
+        table_key: of a table: the column of the record's key; a record without a value deletes it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Topic:
     idle: int | None
     delay: int | None
     poisoned: Poisoned
+    table_key: str | None = None
 
     @classmethod
     def of(
@@ -86,6 +88,7 @@ class Topic:
         advance: str | None,
         delay: DurationLike | None,
         poisoned: Poisoned,
+        table_key: str | None = None,
     ) -> Topic:
         """Check what was written; see App.topic."""
         where = f'topic "{name}"'
@@ -96,6 +99,8 @@ class Topic:
         if advance is not None and idle is None:
             raise DefinitionError(f'{where}: advance="wall_clock" needs idle=: from when on no record is waited for')
         more = dict(columns or {})
+        if table_key is not None:
+            more[table_key] = "key:text"
         if time is None:
             more.setdefault(TIMESTAMP, "timestamp")
         made = cls(
@@ -108,6 +113,7 @@ class Topic:
             None if idle is None else _ns(idle),
             None if delay is None else _ns(delay),
             poisoned,
+            table_key,
         )
         made.reader()  # raises what is wrong with time and columns
         return made
