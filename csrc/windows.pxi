@@ -83,8 +83,13 @@ _WINDOW_RESULT = np.dtype(
 )
 _ASIDE = np.dtype([("row", "u4"), ("why", "u4")])
 _WINDOW_RECORD = np.dtype(
-    [("start", "i8"), ("end", "i8"), ("fire", "i8"), ("revision", "u4"), ("armed", "u1")]
+    [("start", "i8"), ("end", "i8"), ("fire", "i8"), ("revision", "u4"), ("armed", "u1")], align=True
 )
+
+cdef struct told_window:  # as _WINDOW_RECORD
+    event_time_t start, end, fire
+    uint32_t revision
+    uint8_t armed
 
 
 cdef list _take_keys(key_columns *c):
@@ -285,46 +290,62 @@ cdef class WindowCore:
     # --------------------------------------------------------------- snapshot
 
     def export(self):
-        """All windows by (key, start, end): records, keys (as in WindowFound), the aggregates' bytes, their events, their numbers."""
+        """All windows by (key, start, end): records, keys (as in WindowFound), the aggregates' bytes, their events, their numbers.
+
+        The bytes are (offsets, data), an offset more than there are windows.
+        """
         cdef windows *w = &self.windows
         cdef agg_bytes out
         cdef uint32_t i, k
         cdef window *p
-        cdef event_ref e
+        cdef told_window *record
+        cdef event_ref *ref
+        cdef uint32_t *number
+        cdef int64_t *offset
+        cdef status st = STATUS_OK
         if windows_in_order(w):
             raise MemoryError
         records = np.zeros(w.n_due, _WINDOW_RECORD)
         refs = np.zeros((w.n_due, w.aggs.n_refs), _EVENT_REF_DTYPE)
         numbers = np.zeros(w.n_due, np.uint32)
-        states = []
+        offsets = np.zeros(w.n_due + 1, np.int64)
+        record = <told_window *> address_of(records)
+        ref = <event_ref *> address_of(refs)
+        number = <uint32_t *> address_of(numbers)
+        offset = <int64_t *> address_of(offsets)
         memset(&out, 0, sizeof(out))
         out.arena = &self.arena
         try:
-            for i in range(w.n_due):
-                p = window_at(w, w.due[i].window)
-                records[i] = (p.start, p.end, p.fire, p.revision, p.armed)
-                numbers[i] = w.due[i].window
-                if key_columns_append(&w.result_keys, &w.keys, p.slot):
-                    raise MemoryError
-                out.n = 0
-                if agg_export(&w.aggs, window_state(p), &out):
-                    raise MemoryError
-                states.append(PyBytes_FromStringAndSize(<char *> out.bytes, out.n))
-                for k in range(w.aggs.n_refs):
-                    e = (<event_ref *> (<char *> window_state(p) + w.aggs.refs[k]))[0]
-                    refs[i, k] = (e.segment, e.row)
+            with nogil:
+                for i in range(w.n_due):
+                    p = window_at(w, w.due[i].window)
+                    record[i].start, record[i].end, record[i].fire = p.start, p.end, p.fire
+                    record[i].revision, record[i].armed = p.revision, p.armed
+                    number[i] = w.due[i].window
+                    st = key_columns_append(&w.result_keys, &w.keys, p.slot)
+                    if st == STATUS_OK:
+                        st = agg_export(&w.aggs, window_state(p), &out)
+                    if st != STATUS_OK:
+                        break
+                    offset[i + 1] = out.n
+                    for k in range(w.aggs.n_refs):
+                        ref[<size_t> i * w.aggs.n_refs + k] = (<event_ref *> (<char *> window_state(p) + w.aggs.refs[k]))[0]
+            if st != STATUS_OK:
+                raise MemoryError
+            data = PyBytes_FromStringAndSize(<char *> out.bytes, out.n)
         finally:
             arena_free(&self.arena, out.bytes, out.capacity)
             keys = _take_keys(&w.result_keys)
             if windows_forget_whole(w):
                 raise MemoryError
-        return records, keys, states, refs, numbers
+        return records, keys, (offsets, data), refs, numbers
 
-    def restore(self, int64_t watermark, Segment keys, Segment events, records, list states, refs, tuple counters):
+    def restore(self, int64_t watermark, Segment keys, Segment events, records, tuple states, refs, tuple counters):
         """Fill a fresh kernel with what export gave; gives the numbers that the windows have now.
 
         Args:
             keys: a segment whose rows have the windows' keys, in computed columns too.
+            states: the aggregates' bytes, (offsets, data); the offsets ascend and lie in the data.
             events: the rows that refs name by number (2**32 - 1: none).
         """
         cdef windows *w = &self.windows
@@ -333,8 +354,12 @@ cdef class WindowCore:
         cdef event_ref key
         cdef event_ref *names
         cdef uint32_t id = 0
-        cdef bytes state
-        cdef status st
+        cdef status st = STATUS_OK
+        cdef told_window *told = <told_window *> address_of(records)
+        cdef uint32_t *number
+        cdef Py_ssize_t n = len(records)
+        cdef const uint8_t *data = <const uint8_t *> address_of(states[1])
+        cdef const int64_t *offset = <const int64_t *> address_of(states[0])
         self.stopped = "its restore failed"
         w.watermark = watermark
         self.rows.open(keys)
@@ -346,17 +371,22 @@ cdef class WindowCore:
         numbers = np.zeros(len(records), np.uint32)
         key.segment = keys.id
         memset(&record, 0, sizeof(record))
-        for i in range(len(records)):
-            record.start, record.end, record.fire, record.revision, record.armed = records[i].item()
-            state = states[i]
-            key.row = <uint32_t> i
-            names = <event_ref *> (<uintptr_t> address_of(here[i]))
-            st = windows_restore(w, key, &record, <const uint8_t *> PyBytes_AS_STRING(state), PyBytes_GET_SIZE(state), names, &id)
-            if st == STATUS_BAD_SNAPSHOT:
-                raise StateError(f"window {i} of the snapshot is damaged")
-            if st != STATUS_OK:
-                raise MemoryError
-            numbers[i] = id
+        number = <uint32_t *> address_of(numbers)
+        names = <event_ref *> address_of(here)
+        with nogil:
+            for i in range(n):
+                record.start, record.end, record.fire = told[i].start, told[i].end, told[i].fire
+                record.revision, record.armed = told[i].revision, told[i].armed
+                key.row = <uint32_t> i
+                st = windows_restore(w, key, &record, data + offset[i], <size_t> (offset[i + 1] - offset[i]), names, &id)
+                if st != STATUS_OK:
+                    break
+                number[i] = id
+                names += w.aggs.n_refs
+        if st == STATUS_BAD_SNAPSHOT:
+            raise StateError(f"window {i} of the snapshot is damaged")
+        if st != STATUS_OK:
+            raise MemoryError
         (w.counters.rows, w.counters.aside[<int> ASIDE_LATE], w.counters.aside[<int> ASIDE_NO_WINDOW],
          w.counters.aside[<int> ASIDE_NULL_KEY], w.counters.aside[<int> ASIDE_NO_GAP], w.counters.results, w.counters.opened,
          w.result_values.overflows) = counters

@@ -346,7 +346,7 @@ class WindowCore:
     ) -> tuple[
         npt.NDArray[Any],
         list[tuple[npt.NDArray[Any], npt.NDArray[np.uint8] | None]],
-        list[bytes],
+        tuple[Int64s, bytes],
         npt.NDArray[Any],
         npt.NDArray[np.uint32],
     ]: ...
@@ -356,7 +356,7 @@ class WindowCore:
         keys: Segment,
         events: Segment,
         records: npt.NDArray[Any],
-        states: list[bytes],
+        states: tuple[Int64s, Any],
         refs: npt.NDArray[np.uint32] | None,
         counters: tuple[int, ...],
     ) -> npt.NDArray[np.uint32]: ...

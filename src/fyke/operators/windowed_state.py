@@ -41,11 +41,11 @@ _ROWS: Final = pa.schema([("number", pa.uint64()), ("time", pa.int64())])
 
 def export_windows(operator: Windowed) -> State:
     """Give the state of an operator. O(n log n)."""
-    records, keys, aggregates, refs, numbers = operator.core.export()
+    records, keys, (offsets, data), refs, numbers = operator.core.export()
     events, rows, places = _events(operator, refs)
     arrays = [key_array(part, *taken, len(records)) for part, taken in zip(operator.keys, keys, strict=True)]
     arrays += [pa.array(np.ascontiguousarray(records[name])) for name in ("start", "end", "fire", "revision", "armed")]
-    arrays.append(pa.array(aggregates, pa.binary()))
+    arrays.append(_binary(offsets, data))
     arrays += [pa.array(places[:, i], mask=places[:, i] == NONE) for i in range(places.shape[1])]
     counters = operator.core.counters()
     meta = {
@@ -57,6 +57,22 @@ def export_windows(operator: Windowed) -> State:
     sections = operator.panes.export(numbers.tolist()) if operator.logged else {}
     windows = pa.RecordBatch.from_arrays(arrays, schema=_schema(operator))
     return {"window": meta, "windows": windows, "events": events, "events.rows": rows, **sections}
+
+
+def _binary(offsets: npt.NDArray[np.int64], data: bytes) -> pa.Array:
+    if len(data) >= 2**31:
+        raise StateError(f"the aggregates of the windows take {len(data)} bytes; a snapshot holds 2**31 - 1 at most")
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
+
+
+def _offsets_and_data(values: pa.Array) -> tuple[npt.NDArray[np.int64], Any]:
+    """Of an array that has been validated: its offsets lie in its data."""
+    _, offsets, data = values.buffers()
+    if offsets is None or not len(values):
+        return np.zeros(1, np.int64), b""
+    found = np.frombuffer(offsets, np.int32)[values.offset : values.offset + len(values) + 1]
+    return found.astype(np.int64), data
 
 
 def _schema(operator: Windowed) -> pa.Schema:
@@ -131,7 +147,7 @@ def _restore(operator: Windowed, state: Mapping[str, Any]) -> None:
         _key_segment(operator, columns[:n_keys], len(windows)),
         events,
         records,
-        aggregates.to_pylist(),
+        _offsets_and_data(aggregates),
         refs,
         counters,
     )
