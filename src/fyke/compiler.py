@@ -490,7 +490,7 @@ class _PatternCompiler:
             every_row = any(row[0] for row in compact.cells)
             all_bits = {b for c in compact.conditions for b in self.bits_of(am.cond(c)) or ()}
         # the conditions read these columns, so they are there already
-        index = (NONE, NONE) if self.equality is None else tuple(map(self.c.shared.column, self.equality))
+        equal = (NONE, NONE) if self.equality is None else tuple(map(self.c.shared.column, self.equality))
         skip = p.skip_strategy
         t.patterns.append(
             (
@@ -498,7 +498,7 @@ class _PatternCompiler:
                 SKIPS[skip.kind], self.stage_index[skip.stage] if skip.stage is not None else 0, int(skip.throw),
                 p.window or 0, len(self.registers), int(every_row), self.care(all_bits), self.care(start_bits),
                 int(start_quiet), int(any(s.gap for s in self.states)), self.strategy.number,
-                len(t.compacts) if compact is not None else 0, *index,
+                len(t.compacts) if compact is not None else 0, *equal,
             )
         )  # fmt: skip
         if compact is not None:

@@ -11,6 +11,7 @@ from typing import Any, Final, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fyke import expr as ex
 from fyke._core import RawResults, Segment, gather_positions
@@ -529,35 +530,32 @@ def _to_table(raw: RawResults | None, index: np.ndarray[Any, Any], patterns: Seq
     owner = np.repeat(np.arange(len(records)), counts)
     times = gathered(raw, events, "times")
     positions = gathered(raw, events, "positions")
-    names = np.array([p.name or str(i) for i, p in enumerate(patterns)], object)
-    stage_names = [np.array([s.name for s in p.stages] or [""], object) for p in patterns]
+    starts = ends - counts
+    names = list(dict.fromkeys(stage.name for plan in patterns for stage in plan.stages))
+    number = {name: i for i, name in enumerate(names)}
+    labels = np.empty(len(events), np.int32)  # the stages of the events, as numbers of names
     pattern_of = records["pattern"][owner]
-    labels = np.empty(len(events), object)
     for p in np.unique(records["pattern"]):
         mine = pattern_of == p
-        labels[mine] = stage_names[int(p)][events["stage"][mine]]
-    parts = np.array([f"{a}@{b}" for a, b in zip(labels.tolist(), positions.tolist(), strict=True)], object)
-    starts = ends - counts
-    ids = [
-        f"{name}/{KINDS[kind]}/{','.join(parts[a:b])}"
-        for name, kind, a, b in zip(
-            names[records["pattern"]], records["kind"].tolist(), starts.tolist(), ends.tolist(), strict=True
-        )
-    ]
+        labels[mine] = np.array([number[s.name] for s in patterns[int(p)].stages], np.int32)[events["stage"][mine]]
+    parts = pc.binary_join_element_wise(pa.array(names).take(pa.array(labels)), pa.array(positions).cast("string"), "@")
+    taken = pc.binary_join(pa.LargeListArray.from_arrays(pa.array(np.append(starts, ends[-1])), parts), ",")
+    heads = pa.array([f"{p.name or i}/{kind}" for i, p in enumerate(patterns) for kind in KINDS])
+    head_of = pa.array(records["pattern"].astype(np.int64) * len(KINDS) + records["kind"])
     columns: dict[str, Any] = {
-        "pattern": pa.array([patterns[int(p)].name for p in records["pattern"]], pa.string()),
-        "kind": pa.array([KINDS[int(k)] for k in records["kind"]]),
+        "pattern": pa.array([p.name for p in patterns], pa.string()).take(pa.array(records["pattern"])),
+        "kind": pa.array(KINDS).take(pa.array(records["kind"])),
     }
     columns |= _key_columns(keys, raw, events[starts], records, patterns)
     columns |= {
         "start": pa.array(times[starts]).cast(time),
         "end": pa.array(times[ends - 1]).cast(time),
         "released": pa.array(records["released"]).cast(time),
-        "id": pa.array(ids, pa.string()),
+        "id": pc.binary_join_element_wise(heads.take(head_of), taken, "/"),
     }
     payload = payload_of(raw, events)
     for name, repeats in stages.items():
-        mine = np.flatnonzero(labels == name)
+        mine = np.flatnonzero(labels == number[name])
         columns[name if name not in columns else f"{name}_"] = stage_column(
             payload, mine, owner[mine], len(records), repeats
         )
@@ -577,8 +575,8 @@ def stage_column(
     )
     if repeats:
         offsets = np.zeros(n + 1, np.int32)
-        np.add.at(offsets, owner + 1, 1)
-        return pa.ListArray.from_arrays(pa.array(np.cumsum(offsets, dtype=np.int32)), structs)
+        np.cumsum(np.bincount(owner, minlength=n), out=offsets[1:])
+        return pa.ListArray.from_arrays(pa.array(offsets), structs)
     take = np.full(n, -1, np.int64)
     take[owner] = np.arange(len(owner))
     return structs.take(pa.array(take, mask=take < 0))

@@ -34,6 +34,13 @@ def strict_pattern(random: Random) -> fyke.Pattern:
     return pattern.by("key") if random.random() < 0.7 else pattern
 
 
+def compact_pattern(random: Random) -> fyke.Pattern:
+    pattern = begin("s0", col.x == random.randrange(3)).followed_by_any("s1", col.x >= random.randrange(3))
+    pattern = pattern.followed_by_any("s2", col.x == 1) if random.random() < 0.5 else pattern
+    pattern = pattern.within(f"{random.randrange(2, 9)}s")
+    return pattern.by("key") if random.random() < 0.7 else pattern
+
+
 def batches_of(random: Random, rows: list[dict[str, Any]]) -> list[Any]:
     size = random.choice([2, 7, 30])
     parts = [rows[i : i + size] for i in range(0, len(rows), size)]
@@ -41,10 +48,13 @@ def batches_of(random: Random, rows: list[dict[str, Any]]) -> list[Any]:
 
 
 def made(random: Random) -> tuple[dict[str, fyke.Pattern], dict[str, Any], list[Any]]:
-    built = {
-        f"p{i}": random.choice([random_pattern, strict_pattern])(random) for i in range(random.randrange(1, 4))
-    }  # fmt: skip
-    return built, random_options(random), batches_of(random, random_log(random)[:120])
+    """Patterns, options, rows; at times such that no partial matches are kept, but compact sets."""
+    options, kinds = random_options(random), [random_pattern, strict_pattern]
+    if random.random() < 0.3:
+        kinds = [compact_pattern, strict_pattern]
+        options |= {"timeouts": False, "key_ttl": None, "max_partials": None}
+    built = {f"p{i}": random.choice(kinds)(random) for i in range(random.randrange(1, 4))}
+    return built, options, batches_of(random, random_log(random)[:120])
 
 
 def step(engine: fyke.Engine, random: Random, batch: Any) -> None:
