@@ -40,6 +40,11 @@ static struct spec random_spec(void)
     struct spec s = {.kind = random_below(5), .trigger = random_below(4), .gap_column = NO_COLUMN};
     s.size = 1 + random_below(12);
     s.slide = 1 + random_below(8);
+    if (s.kind == WINDOW_GRID && random_below(3) == 0) { /* so many slices that they are worth a pivot */
+        s.size = 20 + random_below(60);
+        s.slide = 1 + random_below(3);
+        s.trigger = TRIGGER_END;
+    }
     s.offset = (int64_t)random_below((uint32_t)(2 * s.slide - 1)) - s.slide + 1;
     s.lateness = random_below(3) == 0 ? random_below(20) : 0;
     s.trigger_n = 1 + random_below(6);
@@ -149,6 +154,25 @@ static uint64_t results_of_a_row(const struct spec *s)
     return 0;
 }
 
+/* All windows one by one, in order; looking at them changes nothing, even if it fails. */
+static void look(struct windows *w, struct arena *a, bool fails)
+{
+    a->fail_after = fails && random_below(2) == 0 ? 1 + random_below(30) : 0;
+    const enum status st = windows_in_order(w);
+    CHECK(st == STATUS_OK || a->fail_after == 0);
+    a->fail_after = 0;
+    CHECK(st == STATUS_OK || (fails && st == STATUS_NO_MEMORY));
+    if (st == STATUS_OK) {
+        CHECK(w->n_due == w->n_open - w->n_slices + windows_count_sliced(w));
+        for (uint32_t i = 0; i < w->n_due; i++) {
+            const struct window *p = window_at(w, w->due[i].window), *q = i == 0 ? NULL : window_at(w, w->due[i - 1].window);
+            CHECK(agg_rows(window_contents(p)) > 0 || w->spec.purges || w->spec.kind == WINDOW_SLIDING_COUNT);
+            CHECK(q == NULL || w->due[i - 1].rank < w->due[i].rank || (p->slot == q->slot && (q->start < p->start || q->end < p->end)));
+        }
+    }
+    CHECK(windows_forget_whole(w) == STATUS_OK);
+}
+
 static void test(void)
 {
     const struct spec spec = random_spec();
@@ -189,6 +213,9 @@ static void test(void)
         check_results(&w, &told);
         windows_clear(&w);
         sweep(&s, id);
+        if (random_below(8) == 0) {
+            look(&w, &a, fails);
+        }
         reason = windows_check(&w);
         if (reason != NULL) {
             fprintf(stderr, "%s\n", reason);
