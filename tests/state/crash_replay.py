@@ -10,6 +10,7 @@ processes are forks, so that a start costs no imports and the kills fall into th
 import argparse
 import collections
 import contextlib
+import functools
 import os
 import random
 import shutil
@@ -21,17 +22,24 @@ import time
 import traceback
 from pathlib import Path
 
+# Loaded here, once, and not in each fork: Arrow loads pandas with the first array of Python objects.
+import fsspec.implementations.local
+import pandas
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
 import pyarrow.parquet as pq
 
 import fyke
+import fyke.io.sql
+import fyke.state.remote
+import fyke.state.sqlite
 from fyke import agg, col, join, stream, tumbling
 from fyke.generate import generate
 from fyke.io.files import open_log
 from fyke.io.sinks import open_sink
 
-N_ROWS = 3_000
-EVERY = 250
+N_CUTS = 12
 MOST_KILLS = 8  # of one replay, so that all kinds have their turn
 SPREE = fyke.begin("probe", col.amount < 10).followed_by("spree", col.amount > 150).within("10s").by("country")
 PAYMENTS, CHECKS = (stream(name, time="ts", out_of_order="15s") for name in ("payments", "checks"))
@@ -40,6 +48,7 @@ GRAPH = {
     "sums": PAYMENTS.key_by("card").window(tumbling("5s")).aggregate(n=agg.count(), total=agg.sum(col.amount)),
     "matches": PAYMENTS.union(CHECKS).match(SPREE).select("country", "time"),
 }
+LOADED = (fsspec, pandas)
 # What is replayed, the store of its checkpoints, its outputs, options.
 KINDS = [
     ("patterns", "{}/state", {"matches": "{}/m.jsonl", "late": "{}/late.csv"}, {"out_of_order": "10s"}),
@@ -54,28 +63,33 @@ KINDS = [
 ]
 
 
-def make_logs(folder):
+def make_logs(folder, n_rows):
     """Write a log in each format, and a second one for joins."""
-    table = pa.concat_tables(generate("payments", N_ROWS, seed=3, disorder_ms=20_000))
+    table = pa.concat_tables(generate("payments", n_rows, seed=3, disorder_ms=20_000))
     pq.write_table(table, folder / "log.parquet", row_group_size=700)
-    for name, rows in (("log.csv", table), ("log.jsonl", table), ("checks.csv", table.slice(0, N_ROWS // 3))):
+    for name, rows in (("log.csv", table), ("log.jsonl", table), ("checks.csv", table.slice(0, n_rows // 3))):
         with open_sink(folder / name) as sink:
             sink.write(rows)
 
 
-def make_replay(number, logs, folder):
+def make_replay(number, logs, folder, n_rows):
     """Make the replay of a kind, with everything it writes in a folder of its own."""
     what, store, outputs, options = KINDS[number]
     common = {
         "checkpoint": store.format(folder),
         "outputs": {name: path.format(folder) for name, path in outputs.items()},
-        "every": EVERY,
+        "every": n_rows // N_CUTS,
         "batch_size": 300,
     }
     if what == "patterns":
         log = logs / ("log.jsonl", "log.parquet", "log.csv")[number]
         return fyke.replay(log, SPREE, time="ts", **common, **options)
     return fyke.replay({"payments": logs / "log.csv", "checks": logs / "checks.csv"}, GRAPH, **common)
+
+
+def run_replay(number, logs, folder, n_rows):
+    """Run the replay of a kind, from where the last one was."""
+    make_replay(number, logs, folder, n_rows).run()
 
 
 def in_fork(work, errors):
@@ -141,20 +155,20 @@ def written(number, folder):
     return exact, rows
 
 
-def crash(kills, seed, say=print):
+def crash(kills, seed, n_rows, say=print):
     """Kill replays so often; return the closing line, and whether all is as it should be."""
     rng = random.Random(seed)
     expected = seen = lost = doubled = unlike = done = n_kills = 0
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         errors = root / "errors"
-        make_in_fork(lambda: make_logs(root), errors)
+        make_in_fork(lambda: make_logs(root, n_rows), errors)
         wholes = {}
         for number in range(len(KINDS)):
             folder = root / f"whole-{number}"
             folder.mkdir()
             began = time.perf_counter()
-            make_in_fork(lambda n=number, f=folder: make_replay(n, root, f).run(), errors)
+            make_in_fork(functools.partial(run_replay, number, root, folder, n_rows), errors)
             wholes[number] = (time.perf_counter() - began, folder)
         while n_kills < kills or done < len(KINDS):
             number = done % len(KINDS)
@@ -162,7 +176,8 @@ def crash(kills, seed, say=print):
             folder = root / f"run-{done}"
             folder.mkdir()
             left = min(-(-(kills - n_kills) // max(len(KINDS) - done, 1)), MOST_KILLS)
-            n_kills += run_killed(lambda n=number, f=folder: make_replay(n, root, f).run(), errors, rng, seconds, left)
+            work = functools.partial(run_replay, number, root, folder, n_rows)
+            n_kills += run_killed(work, errors, rng, seconds, left)
             one, is_one = written(number, whole)
             other, is_other = written(number, folder)
             expected += is_one.total()
@@ -190,8 +205,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, default=3_000, help="length of the logs")
     given = parser.parse_args()
-    line, is_right = crash(given.kills, given.seed)
+    line, is_right = crash(given.kills, given.seed, given.rows)
     print(line)
     sys.exit(0 if is_right else 1)
 
