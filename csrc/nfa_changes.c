@@ -47,16 +47,24 @@ static uint64_t birth_of(const struct nfa *n, uint32_t set, uint32_t id)
 
 /* ------------------------------------------------------------------ life */
 
+static void *alloc_zeroed(struct arena *a, size_t size)
+{
+    void *p = arena_alloc(a, size);
+    if (p != NULL) {
+        memset(p, 0, size);
+    }
+    return p;
+}
+
 static enum status begin(struct nfa *n)
 {
-    struct changes *c = arena_alloc(n->arena, sizeof *c);
+    struct changes *c = alloc_zeroed(n->arena, sizeof *c);
     if (c == NULL) {
         return STATUS_NO_MEMORY;
     }
-    memset(c, 0, sizeof *c);
-    c->sets = arena_alloc(n->arena, n_sets(n) * sizeof *c->sets);
-    c->positions = arena_alloc(n->arena, n->plan->n_keyspaces * sizeof *c->positions);
-    c->positions_capacity = arena_alloc(n->arena, n->plan->n_keyspaces * sizeof *c->positions_capacity);
+    c->sets = alloc_zeroed(n->arena, n_sets(n) * sizeof *c->sets);
+    c->positions = alloc_zeroed(n->arena, n->plan->n_keyspaces * sizeof *c->positions);
+    c->positions_capacity = alloc_zeroed(n->arena, n->plan->n_keyspaces * sizeof *c->positions_capacity);
     n->changes = c;
     if (c->sets == NULL || c->positions == NULL || c->positions_capacity == NULL) {
         nfa_changes_free(n);
@@ -65,8 +73,6 @@ static enum status begin(struct nfa *n)
     for (uint32_t i = 0; i < n_sets(n); i++) {
         change_set_init(&c->sets[i], n->arena);
     }
-    memset(c->positions, 0, n->plan->n_keyspaces * sizeof *c->positions);
-    memset(c->positions_capacity, 0, n->plan->n_keyspaces * sizeof *c->positions_capacity);
     return STATUS_OK;
 }
 

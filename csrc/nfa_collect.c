@@ -303,7 +303,7 @@ enum status nfa_reserve_records(const struct nfa *n, struct records *r)
         lags += n->plan->keyspaces[k].needs_lag ? n->keyspaces[k].n_keys : 0;
     }
     return records_reserve(r, (struct record_counts){
-        .keyed = (uint64_t)n->n_keyed_live + n->strict.n_live, .nodes = n->graph.n_live + n->n_single + n->strict.n_runs * places,
+        .keyed = (uint64_t)n->n_keyed_live + n->strict.n_live + n->n_compact_keys, .nodes = n->graph.n_live + n->n_single + n->strict.n_runs * places,
         .runs = n->n_runs + n->strict.n_runs, .matches = n->n_held, .registers = n->n_runs * registers, .lags = lags});
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from random import Random
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 import fyke
 from fyke import begin, col
 from fyke.deltas import digest_of
+from fyke.snapshot import read_snapshot
 from tests.property.test_resume import NUMBERED, container, random_log, random_pattern, same_state, sections_of
 
 EXAMPLES = settings.default.max_examples
@@ -192,3 +194,47 @@ def test_bytes_changed_behind_a_right_checksum_are_an_error_or_a_state(seed: int
         fyke.Engine.restore(whole, {"p": PAIR, "q": random_pattern(Random(5))}, time="t", unit="s").check()
     except fyke.StateError:
         pass
+
+
+def test_memory_that_runs_out_while_changes_are_tracked_is_an_error_and_nothing_worse() -> None:
+    """Let the n-th allocation fail, for every n that a freeze, the pushes after it and a delta need."""
+    rows = [{"t": i, "x": 1 + i % 2, "key": f"k{i * 7 % 31}"} for i in range(120)]
+    failed = 0
+    for n in range(1, 400):
+        engine = fyke.Engine(PAIR, time="t", unit="s")
+        engine.push(rows[:60])
+        engine._core.fail_allocation_after(n)
+        try:
+            frozen = engine.freeze(base=True)
+            for i in range(60, 120, 20):
+                engine.push(rows[i : i + 20])
+            base = frozen.snapshot()
+            delta = engine.delta()
+        except MemoryError:
+            failed += 1
+            engine._core.fail_allocation_after(0)
+            with contextlib.suppress(fyke.FykeError):
+                engine.push(rows[60:])
+                engine.check()
+        else:
+            engine._core.fail_allocation_after(0)
+            assert fyke.merged(base, [delta]) == engine.snapshot()
+            break
+    assert 2 < failed < 399
+
+
+def test_memory_that_runs_out_during_a_restore_is_an_error_and_nothing_worse() -> None:
+    engine = fyke.Engine({"p": PAIR, "q": random_pattern(Random(5))}, time="t", unit="s", schema=NUMBERED)
+    engine.push(random_log(Random(3))[:40])
+    snapshot = read_snapshot(engine.snapshot())
+    failed = 0
+    for n in range(1, 400):
+        plan, _, core = engine._compiled(snapshot.schema)
+        core.fail_allocation_after(n)
+        try:
+            snapshot.fill(plan, core)
+        except MemoryError:
+            failed += 1
+        else:
+            break
+    assert 2 < failed < 399
