@@ -59,6 +59,8 @@ class StreamProgress:
 class StreamReplay:
     """Logs and streams, ready to run; made by `fyke.replay`. Iterating runs them and gives the rows of the only output.
 
+    Several logs are asked in turn: while a live source blocks, the others wait. Live input is for an Engine or an App.
+
     Args:
         logs: a log, or names of the streams' sources mapped to logs: paths, Arrow data, rows, `fyke.io.Source`.
         streams: what to run.
