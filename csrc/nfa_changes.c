@@ -177,7 +177,9 @@ enum status nfa_freeze(struct nfa *n, struct records *r, bool track)
         c->n_gone = 0;
         c->n_gone_lags = 0;
         for (uint32_t k = 0; k < n->plan->n_keyspaces; k++) {
-            memset(c->positions[k], 0xff, c->positions_capacity[k] * sizeof **c->positions);
+            if (c->positions[k] != NULL) {
+                memset(c->positions[k], 0xff, c->positions_capacity[k] * sizeof **c->positions);
+            }
         }
     }
     return STATUS_OK;
