@@ -8,6 +8,7 @@
 #   make bench       the benchmarks that need nothing but Python
 #   make kafka-up    a Kafka broker on this machine (needs Java 17 and, once, Maven)    make kafka-down   and away with it
 #   make chaos       exactly once on a real broker while workers and broker are killed (DURATION=60 seconds)
+#   make rebalance   100 partitions, 1 -> 4 -> 2 instances: for how long each stands still
 #   make schedules   10,000 schedules of crashes on a broker in memory: exactly once (SCHEDULES=n)
 #   make fuzz        snapshots changed at random against the loader, sanitized (DURATION=seconds, SEED=n)
 #   make soak        10^8 events through windows and a pattern: memory stays flat (EVENTS=n)
@@ -30,7 +31,7 @@ C_SOURCES := $(filter-out csrc/_core.c,$(wildcard csrc/*.c))
 BUILD_INPUTS := setup.py $(C_SOURCES) $(wildcard csrc/*.h csrc/*.pyx csrc/*.pxi csrc/*.pxd)
 SANITIZED := build/sanitize/lib
 
-.PHONY: all build debug test demo demo-kafka bench fuzz soak chaos schedules crash-replay kafka-up kafka-down \
+.PHONY: all build debug test demo demo-kafka bench fuzz soak chaos rebalance schedules crash-replay kafka-up kafka-down \
         lint lint-c sanitize sanitize-build dist clean
 all: build
 
@@ -83,6 +84,9 @@ kafka-down: $(VENV)/.installed
 chaos: DURATION ?= 60
 chaos: build
 	$(BIN)/python -m tests.kafka.chaos $(DURATION) $(SEED)
+
+rebalance: build
+	$(BIN)/python -m tests.kafka.rebalance
 
 SCHEDULES ?= 10000
 schedules: build

@@ -111,6 +111,8 @@ class Chaos:
             for number, worker in list(self.workers.items()):
                 if worker.poll() is not None:
                     self.faults["worker gave up"] += 1
+                    last = (self.folder / f"worker-{number}.log").read_text().splitlines()[-1:]
+                    print(f"  worker {number} gave up: {''.join(last):.300}", flush=True)
                     self.start(number)
             if restarts and now >= restarts[0]:
                 restarts.pop(0)

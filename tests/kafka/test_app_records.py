@@ -210,6 +210,29 @@ def test_a_partition_whose_state_another_instance_has_is_an_error_that_says_what
         started(app, cluster, is_shared=False).step(0)
 
 
+def test_streams_without_state_keep_offsets_alone():
+    app, stream = an_app()
+    stream.filter(col.amount > 5).select("ts").to("out")
+    cluster, blobs = a_cluster(), {}
+    for ts in (1, 2):
+        put(cluster, event(ts, 9.0), event(ts, 1.0))
+        run_to_end(started(app, cluster, blobs), cluster)
+    assert rows(cluster, "out") == [{"ts": 1}, {"ts": 2}]
+    assert not blobs
+
+
+def test_a_state_is_asked_for_where_the_streams_have_one_now():
+    app, stream = an_app()
+    stream.to("out")
+    cluster = a_cluster()
+    put(cluster, event(1))
+    run_to_end(started(app, cluster), cluster)
+    app, stream = an_app()
+    windows(stream).to("out")
+    with pytest.raises(StateError, match="is not here"):
+        started(app, cluster).step(0)
+
+
 def test_a_damaged_state_is_an_error():
     app, stream = an_app()
     windows(stream).to("out")

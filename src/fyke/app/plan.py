@@ -51,6 +51,12 @@ class Plan:
         """What the engine is given."""
         return {name: outlet.stream for name, outlet in self.outlets.items()}
 
+    @property
+    def is_stateless(self) -> bool:
+        """Whether each row goes its way by itself: then offsets are all that is to be kept."""
+        nodes = order_of([outlet.stream.node for outlet in self.outlets.values()])
+        return not self.rekeyed and not self.rekeys and all(isinstance(n, Source) or n.is_stateless for n in nodes)
+
     def engine(self) -> StreamEngine:
         """Make an engine."""
         return StreamEngine(self.streams)

@@ -24,7 +24,7 @@ from fyke.app.plan import Plan
 from fyke.app.poison import count_in_a_row, dead_letter
 from fyke.app.rekey import Rekey, Sender
 from fyke.app.tables import with_deletions
-from fyke.app.task import NOWHERE, Point, Task, crc_of, read_blob, together
+from fyke.app.task import NO_STATE, NOWHERE, Point, Task, crc_of, read_blob, together
 from fyke.errors import DataError, StateError
 from fyke.kafka.consumer import Chunk, Partition, Reader
 from fyke.kafka.failures import AbortNeeded, BrokerError, ClientLost
@@ -130,6 +130,7 @@ class Runtime:
         self._tails = {name: Tail(outlet.tail) for name, outlet in plan.outlets.items()}
         self._inboxes = [outlet.target for outlet in plan.outlets.values() if isinstance(outlet.target, Inbox)]
         self._rekeys = plan.rekeys
+        self._is_stateless = plan.is_stateless
         self._is_paused = False
         self._here: set[Partition] = set()
         self._is_stale = self._is_over = False
@@ -315,12 +316,15 @@ class Runtime:
             for name, sender in task.senders.items():
                 for partition, headers in sender.words():
                     self._delivery.send(self._rekeys[name].topic, None, partition=partition, headers=headers)
-            blob = task.blob(self._partitions)
-            point = points[task.number] = Point(new_cid(task.point.number + 1), crc_of(blob))
-            assert point.cid is not None
-            self._sizes[task.number] = len(blob)
-            self._backend.save(task.number, point.cid, blob)
-            offsets += task.offsets(point)
+            cid = new_cid(task.point.number + 1)
+            if self._is_stateless:
+                points[task.number] = Point(cid, NO_STATE)
+            else:
+                blob = task.blob(self._partitions)
+                points[task.number] = Point(cid, crc_of(blob))
+                self._sizes[task.number] = len(blob)
+                self._backend.save(task.number, cid, blob)
+            offsets += task.offsets(points[task.number])
         self._delivery.commit(offsets, self._reader, self._limits.within_s)
         for inbox in self._inboxes:
             inbox.committed()
@@ -331,7 +335,8 @@ class Runtime:
         for task in dirty:
             task.point, task.is_dirty = points[task.number], False
             assert task.point.cid is not None
-            self._backend.drop(task.number, task.point.cid)
+            if not self._is_stateless:
+                self._backend.drop(task.number, task.point.cid)
 
     def _give_up(self, error: BrokerError) -> None:
         """Take back what was sent since the last commit; all tasks go back to it."""
@@ -435,11 +440,13 @@ class Runtime:
                 task.loading = {p: end for p, end in ends.items() if end > tables[p]}
             return task
         assert point.cid is not None
+        at = {p: each.next for p, each in known.items() if each is not None}
+        if self._is_stateless and point.crc == NO_STATE:
+            return Task(number, self._plan.engine(), at, point, now)
         blob = self._backend.load(number, point.cid)
         state = read_blob(blob, point, number, self._partitions, self._plan)
         self._sizes[number] = len(blob)
-        starts = {p: each.next for p, each in known.items() if each is not None}
-        task = Task(number, state.engine, starts, point, now, state.merges, state.senders)
+        task = Task(number, state.engine, at, point, now, state.merges, state.senders)
         task.loading = dict(state.loading)
         return task
 

@@ -24,7 +24,7 @@ from fyke.kafka.consumer import Partition
 from fyke.kafka.offsets import Committed, number_of
 from fyke.operator import START
 
-__all__ = ["NOWHERE", "Point", "Task", "crc_of", "read_blob"]
+__all__ = ["NOWHERE", "NO_STATE", "Point", "Task", "crc_of", "read_blob"]
 
 _HEAD = struct.Struct("<I")
 
@@ -48,6 +48,8 @@ class Point:
 
 
 NOWHERE = Point(None, 0)
+NO_STATE = 0
+"""The checksum of what has no state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +126,8 @@ class Task:
 
 
 def crc_of(blob: bytes) -> int:
-    """Give the checksum that is committed beside the offsets."""
-    return zlib.crc32(blob)
+    """Give the checksum that is committed beside the offsets; never NO_STATE."""
+    return zlib.crc32(blob) or 1
 
 
 def read_blob(blob: bytes, point: Point, number: int, partitions: int, plan: Plan) -> Restored:

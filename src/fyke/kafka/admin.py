@@ -21,6 +21,8 @@ from fyke.errors import DefinitionError
 from fyke.kafka.consumer import Partition
 from fyke.kafka.failures import BrokerError, ClientLost, error_of, repeated, told
 
+AWAY: Final = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT})
+
 __all__ = ["Admin", "Group", "When"]
 
 When: TypeAlias = "str | int"
@@ -85,10 +87,11 @@ class Admin:
         return found
 
     def _about(self, topic: str) -> Any:
-        try:
-            return self._client.list_topics(topic, timeout=self._within_s).topics[topic]
-        except KafkaException as raised:
-            raise BrokerError(f"asking for topic {topic}: {told(error_of(raised))}") from raised
+        def ask(left: float) -> Any:
+            return self._client.list_topics(topic, timeout=left).topics[topic]
+
+        # An app that starts while its broker is away for a moment waits for it.
+        return repeated(ask, f"asking for topic {topic}", self._within_s, may_pass=lambda e: e.code() in AWAY)
 
     def make(self, topic: str, partitions: int, settings: Mapping[str, str], replicas: int = -1) -> bool:
         """Make a topic unless it is there; return whether it was made. replicas -1: as many as the broker's default.
