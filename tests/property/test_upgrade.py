@@ -85,12 +85,13 @@ def test_what_finishes_is_what_the_old_version_had_begun(
     new = with_condition(old, col.id < 0)
     moved = fyke.Engine.restore(engine.snapshot(), new, upgrade=Upgrade("finish"), **OPTIONS)
     moved.check()
-    waiting = engine.statistics().waiting
+    reached = engine.watermark
+    assert reached is not None
     found, wanted = [], []
     for batch in [*batches[stop:], None]:
         one, other = (e.flush() if batch is None else e.push(batch) for e in (moved, engine))
         found += [without_name(match) for match in [*one, *one.timeouts]]
-        # Rows that still waited when it changed had begun nothing.
-        begun = (match for match in [*other, *other.timeouts] if match.events[0][1].position < stop - waiting)
+        # Rows that still waited for the watermark when it changed had begun nothing.
+        begun = (match for match in [*other, *other.timeouts] if match.start <= reached)
         wanted += map(without_name, begun)
     assert found == wanted
