@@ -237,7 +237,7 @@ def run(seconds: float, seed: int, folder: Path, first: int = 0, last: int | Non
         subject = subjects[0] if random.random() < 0.3 else random.choice(subjects)
         state = case(random, subject)
         before, begin = peak(), time.monotonic()
-        faulthandler.dump_traceback_later(CASE_SECONDS, exit=True)
+        faulthandler.dump_traceback_later(CASE_SECONDS, exit=True, file=sys.__stderr__)
         wrong = ""
         try:
             n_restored += subject.survives(state)
