@@ -25,7 +25,7 @@ def quiet():
 
 
 def test_committed_results_are_exact_whatever_happens():
-    faults = schedules.run(40)
+    faults = schedules.run(30)
     for what in ("produce", "save", "send_offsets", "commit_transaction", "committed", "init_transactions"):
         assert any(what in kind for kind in faults), what
     assert faults["asleep in the middle"]
