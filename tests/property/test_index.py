@@ -29,15 +29,20 @@ def random_pattern(random: Random) -> Pattern:
     equality = random_equality(random)
     others = [col.y > 0, col.y == 1, col.y != ref("a").y, col.s != "b", prev.y < 2, col.x < 3]
     pattern = begin("a", *random.choice([[], [col.y == 0], [col.s == "a"]]))
+    is_optional = False
     for i in range(random.choice([1, 1, 2])):
         how = random.choice(["followed_by", "followed_by", "followed_by_any", "followed_by_any", "not_followed_by"])
+        if is_optional and how == "not_followed_by":
+            how = "followed_by"  # the other cannot come right after what may be missing
         conditions = [*random.sample(others, random.randrange(3)), equality]
         random.shuffle(conditions)
         pattern = getattr(pattern, how)(f"s{i}", *conditions)
         if how == "not_followed_by":
             pattern = pattern.followed_by(f"e{i}", equality, col.y == 1)
         elif random.random() < 0.3:
-            pattern = random.choice([pattern.one_or_more(), pattern.times(2), pattern.optional(), pattern.times(1, 3)])
+            quantified = [pattern.one_or_more(), pattern.times(2), pattern.optional(), pattern.times(1, 3)]
+            pattern = random.choice(quantified)
+            is_optional = pattern is quantified[2]
     skip = random.choice(["no_skip", "no_skip", "to_next", "past_last_event"])
     pattern = pattern.within(f"{random.randrange(4, 30)}s").skip(getattr(fyke.skip, skip)())
     return pattern.by("key") if random.random() < 0.3 else pattern
