@@ -1,4 +1,4 @@
-"""Quix Streams: windows of its StreamingDataFrame, row by row as its application runs them, state in memory.
+"""Quix Streams: windows of its StreamingDataFrame, row by row as its application runs them, state in RocksDB.
 
 Without Kafka: what its main loop does for a message (a context, the composed function) is done here for rows that are
 ready as (key, price, ts), with no decoding, no commit and no changelog, so the figure is an upper bound of it. Its
@@ -7,7 +7,10 @@ windows close when a later row of their key comes, so each key is sent one more 
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
+import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -48,10 +51,11 @@ def dataflow(kind: str, size: int, every: int, out_of_order_ms: int, sink: Calla
     from quixstreams.processing import ProcessingContext
     from quixstreams.sinks import SinkManager
     from quixstreams.state import StateStoreManager
-    from quixstreams.state.memory import MemoryStore
 
     registry = DataFrameRegistry()
-    stores = StateStoreManager(default_store_type=MemoryStore)
+    folder = tempfile.mkdtemp(prefix="fyke-bench-")  # one a round: windows always have a store on disk
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    stores = StateStoreManager(group_id="bench", state_dir=folder)
     context = ProcessingContext(
         commit_interval=3600,
         producer=MagicMock(),
