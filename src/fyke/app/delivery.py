@@ -38,11 +38,6 @@ class Delivery(Protocol):
         """Write a record; see Producer.send."""
         ...
 
-    @property
-    def is_open(self) -> bool:
-        """Whether something was sent since the last commit."""
-        ...
-
     def commit(self, offsets: Sequence[TopicPartition], reader: Reader, within_s: float) -> None:
         """Commit all that was sent, and the offsets.
 
@@ -103,10 +98,6 @@ class ExactlyOnce:
             self._producer.begin()
         self._producer.send(topic, value, key, partition=partition, headers=headers, timestamp_ms=timestamp_ms)
 
-    @property
-    def is_open(self) -> bool:
-        return self._producer.is_open
-
     def commit(self, offsets: Sequence[TopicPartition], reader: Reader, within_s: float) -> None:
         if not self._producer.is_open:
             self._producer.begin()
@@ -137,7 +128,6 @@ class AtLeastOnce:
     def __init__(self, make: Callable[[], Producer]) -> None:
         self._make = make
         self._producer = make()
-        self._is_open = False
 
     def send(
         self,
@@ -149,28 +139,20 @@ class AtLeastOnce:
         headers: Headers | None = None,
         timestamp_ms: int = 0,
     ) -> None:
-        self._is_open = True
         self._producer.send(topic, value, key, partition=partition, headers=headers, timestamp_ms=timestamp_ms)
-
-    @property
-    def is_open(self) -> bool:
-        return self._is_open
 
     def commit(self, offsets: Sequence[TopicPartition], reader: Reader, within_s: float) -> None:
         self._producer.flush(within_s)
         reader.membership()
         reader.commit(list(offsets))
-        self._is_open = False
 
     def abort(self, within_s: float) -> None:
         with contextlib.suppress(BrokerError):  # what did not arrive is made again
             self._producer.flush(within_s)
-        self._is_open = False
 
     def renew(self, within_s: float) -> None:
         self._producer.close()
         self._producer = self._make()
-        self._is_open = False
 
     def sent(self) -> Sent:
         return self._producer.statistics()
